@@ -1,2 +1,64 @@
-//! The command line.
-fn main() {}
+//! The `gauntlet` command: words in, a plan out, a report, an exit code.
+//!
+//! Owns arguments, live progress and exit codes. Everything else is the harness's.
+
+mod args;
+mod commands;
+mod progress;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// sysexits.h EX_USAGE: the command was used incorrectly.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            // Help and version are not errors; clap prints them to stdout.
+            let _ = e.print();
+            return if e.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    log_to_stderr();
+    match execute(args) {
+        Ok(code) => code.into(),
+        Err(e) => {
+            eprintln_error(&e);
+            e.code.into()
+        }
+    }
+}
+
+fn execute(args: Args) -> Result<u8, commands::Failure> {
+    match args.command.unwrap_or_else(|| Command::Run(Box::default())) {
+        Command::Run(run) => commands::run::execute(&run),
+        Command::List(list) => commands::list::execute(&list),
+        Command::Show(show) => commands::show::execute(&show),
+        Command::Check(check) => commands::check::execute(&check),
+        Command::Mutants(mutants) => commands::mutants::execute(&mutants),
+    }
+}
+
+/// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    // The client library logs every fault this tool makes as an error of its own.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,lapin=off,async_rs=off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .init();
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]
+fn eprintln_error(failure: &commands::Failure) {
+    eprintln!("error: {}", failure.message);
+}

@@ -1,1 +1,34 @@
-//! Gauntlet: network.
+//! A simulated flaky network for AMQP: TCP links that go wrong exactly where they are told to.
+//!
+//! A [`Link`] is one listener and one upstream. Each connection through it is one task that drives
+//! both directions: `read -> near tap -> faults -> write -> far tap`. A [`Fault`] is injected while
+//! traffic flows, at once or at a [`Point`] of the protocol ("3 octets into the 17th
+//! `basic.deliver`"); when [`Link::inject`] returns, the next octet is subject to it. A [`Tap`]
+//! hears what crossed either end, frame by frame, and everything the link did.
+//!
+//! The modules, in reading order: who is who on the wire ([`mod@wire`]), chance that replays
+//! ([`mod@seed`]), what the octets say ([`amqp`]), what is told about them ([`mod@event`]), what can
+//! go wrong ([`mod@fault`]), and the link that joins them ([`mod@link`]).
+//!
+//! It knows nothing of brokers, consumers, or verdicts.
+
+pub mod wire;
+
+pub mod seed;
+
+pub mod amqp;
+
+mod serde_duration;
+
+pub mod event;
+
+pub mod fault;
+
+pub mod link;
+
+pub use amqp::{Args, Frame, FrameName, Item, Scanner};
+pub use event::{Ending, Event, Tap, What};
+pub use fault::{Active, Edge, Fault, FaultError, FaultId, Injection, Point};
+pub use link::{Builder, Connection, Link};
+pub use seed::Seed;
+pub use wire::{CutHow, End, Side, Way};

@@ -1,0 +1,181 @@
+//! The consumer against a real broker. Runs only when `GAUNTLET_TEST_AMQP_URL` names one; the
+//! harness's suites do the rest through a broken network.
+//!
+//! | test | proves |
+//! |---|---|
+//! | `consumes_and_stops` | every message handled once, queue empty, clean and orderly |
+//! | `reset_is_recovered_fast` | a reset connection is replaced; median time printed; no loss |
+//! | `nothing_is_left` | threads and descriptors are the same after many resets |
+//! | `a_panicking_handler_is_a_failure` | the worker lives on, the message is rejected |
+//! | `two_workers_never_share_a_message` | a redelivery waits for the first run's outcome |
+
+#![expect(clippy::print_stderr, reason = "figures for whoever runs them by hand")]
+
+mod broker;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use broker::{Forwarder, Queue, census, until};
+use gauntlet_consumer::{Builder, Consumer, Event, HandlerError, Message, Retry, Shutdown};
+use tokio::time::Instant;
+
+type Handled = Arc<Mutex<HashMap<String, usize>>>;
+
+fn record(handled: &Handled, message: &Message) {
+    *handled.lock().expect("unpoisoned").entry(message.label()).or_default() += 1;
+}
+
+fn quick(url: &str, queue: &Queue) -> Builder {
+    Consumer::builder(url).queue(queue.name()).stable_after(Duration::ZERO)
+}
+
+/// The broker's URL, or the test is skipped.
+macro_rules! url {
+    () => {
+        match std::env::var("GAUNTLET_TEST_AMQP_URL") {
+            Ok(url) => url,
+            Err(_) => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn consumes_and_stops() {
+    let queue = Queue::declare(&url!(), "consumes").await;
+    queue.publish(0..200).await;
+    let handled = Handled::default();
+    let (seen, shutdown) = (handled.clone(), Shutdown::new());
+    let consumer = quick(queue.url(), &queue).workers(3).build().expect("valid");
+    let handler = move |message: Arc<Message>| {
+        record(&seen, &message);
+        std::future::ready(Ok::<(), HandlerError>(()))
+    };
+    let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+        until("200 acks", || consumer.metrics().acks == 200).await;
+        assert!(consumer.health().borrow().whole());
+        shutdown.stop.cancel();
+    });
+    let summary = summary.expect("stops");
+    assert!(summary.clean && summary.orderly, "{summary:?}");
+    assert_eq!(handled.lock().expect("unpoisoned").values().filter(|n| **n == 1).count(), 200);
+    assert_eq!(queue.ready().await, 0);
+}
+
+#[tokio::test]
+async fn reset_is_recovered_fast() {
+    let queue = Queue::declare(&url!(), "reset").await;
+    let forwarder = Forwarder::start(queue.url()).await;
+    let consuming = Arc::new(AtomicUsize::new(0));
+    let (count, shutdown) = (consuming.clone(), Shutdown::new());
+    let consumer = quick(&forwarder.url(), &queue)
+        .workers(4)
+        .observe(move |event: &Event| {
+            if let Event::Consuming { .. } = event {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .build()
+        .expect("valid");
+    let handler = |_: Arc<Message>| std::future::ready(Ok::<(), HandlerError>(()));
+    let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+        until("4 workers", || consuming.load(Ordering::SeqCst) == 4).await;
+        let mut took = Vec::new();
+        for round in 2..=41 {
+            queue.publish(round * 10..round * 10 + 2).await;
+            let since = Instant::now();
+            forwarder.reset();
+            until("4 workers again", || consuming.load(Ordering::SeqCst) == round * 4).await;
+            took.push(since.elapsed());
+        }
+        took.sort();
+        eprintln!("reset to consuming, 4 workers: median {:?}, worst {:?}", took[20], took[39]);
+        until("80 handled", || consumer.metrics().handled_ok >= 80).await;
+        until("nothing ready", || consumer.metrics().acks >= 80).await;
+        shutdown.stop.cancel();
+    });
+    assert!(summary.expect("stops").clean);
+    assert_eq!(queue.ready().await, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_left() {
+    let queue = Queue::declare(&url!(), "left").await;
+    let forwarder = Forwarder::start(queue.url()).await;
+    let shutdown = Shutdown::new();
+    let consumer = quick(&forwarder.url(), &queue).workers(2).build().expect("valid");
+    let handler = |_: Arc<Message>| std::future::ready(Ok::<(), HandlerError>(()));
+    let before = census();
+    let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+        for round in 0..30 {
+            until("a connection", || consumer.metrics().connections == round + 1).await;
+            until("consuming", || consumer.health().borrow().whole()).await;
+            forwarder.reset();
+        }
+        until("the last connection", || consumer.metrics().connections == 31).await;
+        shutdown.stop.cancel();
+    });
+    assert!(summary.expect("stops").clean);
+    until("the engine's threads to go", || census().engines <= before.engines).await;
+    let after = census();
+    eprintln!("threads {} -> {}", before.threads, after.threads);
+    eprintln!("descriptors {} -> {}", before.descriptors, after.descriptors);
+}
+
+#[tokio::test]
+async fn a_panicking_handler_is_a_failure() {
+    let queue = Queue::declare(&url!(), "panics").await;
+    queue.publish(0..10).await;
+    let shutdown = Shutdown::new();
+    let once = Retry { attempts: 1, ..Retry::default() };
+    let consumer = quick(queue.url(), &queue).retry(once).build().expect("valid");
+    let handler = |message: Arc<Message>| async move {
+        assert!(!message.label().ends_with('3'), "poison");
+        Ok::<(), HandlerError>(())
+    };
+    let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+        until("9 acks", || consumer.metrics().acks == 9).await;
+        until("1 rejection", || consumer.metrics().rejected == 1).await;
+        shutdown.stop.cancel();
+    });
+    assert!(summary.expect("stops").clean);
+    assert_eq!(queue.ready().await, 0);
+}
+
+#[tokio::test]
+async fn two_workers_never_share_a_message() {
+    let queue = Queue::declare(&url!(), "share").await;
+    let forwarder = Forwarder::start(queue.url()).await;
+    queue.publish(0..1).await;
+    let handled = Handled::default();
+    let (seen, shutdown) = (handled.clone(), Shutdown::new());
+    let consumer = quick(&forwarder.url(), &queue).workers(3).build().expect("valid");
+    let handler = move |message: Arc<Message>| {
+        let seen = seen.clone();
+        async move {
+            tokio::time::sleep_until(Instant::now() + Duration::from_millis(500)).await;
+            record(&seen, &message);
+            Ok::<(), HandlerError>(())
+        }
+    };
+    let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+        for connections in 1..4 {
+            until("consuming", || {
+                consumer.metrics().connections == connections && consumer.health().borrow().whole()
+            })
+            .await;
+            forwarder.reset();
+        }
+        until("1 ack", || consumer.metrics().acks == 1).await;
+        shutdown.stop.cancel();
+    });
+    assert!(summary.expect("stops").clean);
+    assert_eq!(handled.lock().expect("unpoisoned").values().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(queue.ready().await, 0);
+}

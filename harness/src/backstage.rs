@@ -1,0 +1,107 @@
+//! The harness's own AMQP session, straight to the broker, behind no fault: it lays out the topology
+//! before a run and counts what is left after it.
+
+use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties};
+
+use crate::history::ledger::parse_id;
+use crate::history::{Recorder, What};
+
+/// The name of the harness's own connections, by which they are left out of what a subject holds.
+pub const OWN_NAME: &str = "gauntlet (harness)";
+
+/// The suffix of the queue that takes what a subject rejects.
+pub const DEAD_SUFFIX: &str = ".dead";
+
+/// What the harness's own session could not do.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {what}: {source}")]
+pub struct BackstageError {
+    what: String,
+    source: lapin::Error,
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(lapin::Error) -> BackstageError {
+    move |source| BackstageError { what: what.into(), source }
+}
+
+/// Connects under the harness's own name.
+pub async fn connect(url: &str) -> Result<Connection, BackstageError> {
+    let properties = ConnectionProperties::default().with_connection_name(OWN_NAME.into());
+    Connection::connect(url, properties).await.map_err(failed("connect the harness to the broker"))
+}
+
+/// A session: one connection, one channel.
+pub struct Backstage {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Backstage {
+    /// Opens a session.
+    pub async fn open(url: &str) -> Result<Backstage, BackstageError> {
+        let connection = connect(url).await?;
+        let channel = connection.create_channel().await.map_err(failed("open a channel"))?;
+        Ok(Backstage { connection, channel })
+    }
+
+    /// Declares the queue, durable, and the one that takes what is rejected from it.
+    pub async fn declare(&self, queue: &str) -> Result<(), BackstageError> {
+        let dead = format!("{queue}{DEAD_SUFFIX}");
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+        arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(dead.as_str().into()));
+        for (name, arguments) in [(dead.as_str(), FieldTable::default()), (queue, arguments)] {
+            self.channel
+                .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
+                .await
+                .map_err(failed(format!("declare the queue `{name}`")))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the queue with all it holds, and declares it anew.
+    pub async fn redeclare(&self, queue: &str) -> Result<(), BackstageError> {
+        self.channel
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await
+            .map_err(failed(format!("delete the queue `{queue}`")))?;
+        self.declare(queue).await
+    }
+
+    /// Messages ready in the queue; those delivered and unsettled are not among them.
+    pub async fn ready(&self, queue: &str) -> Result<u32, BackstageError> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let answer = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        Ok(answer.map_err(failed(format!("look at the queue `{queue}`")))?.message_count())
+    }
+
+    /// Takes everything that is left in the queue and its dead-letter queue, and records it.
+    pub async fn count_remaining(&self, queue: &str, recorder: &Recorder) -> Result<(), BackstageError> {
+        for name in [queue.to_owned(), format!("{queue}{DEAD_SUFFIX}")] {
+            let mut ready = 0;
+            let options = BasicGetOptions { no_ack: true };
+            while let Some(message) = self
+                .channel
+                .basic_get(name.as_str().into(), options.clone())
+                .await
+                .map_err(failed(format!("take a message from `{name}`")))?
+            {
+                ready += 1;
+                let id = message.delivery.properties.message_id().as_ref().map(|id| id.as_str());
+                let Some(id) = id.and_then(parse_id) else { continue };
+                let redelivered = message.delivery.redelivered;
+                recorder.record(What::Remaining { id, queue: name.clone(), redelivered });
+            }
+            recorder.record(What::QueueCounted { queue: name, ready });
+        }
+        Ok(())
+    }
+
+    /// Closes the session.
+    pub async fn close(self) {
+        // The run is over; a broker that is gone already has closed it for us.
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}

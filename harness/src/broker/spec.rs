@@ -1,0 +1,176 @@
+//! Which broker: the words of `--broker`, read and written.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::BrokerError;
+use super::url::{AmqpUrl, redacted};
+
+/// The image used when only `container` is said.
+const IMAGE: (&str, &str) = ("rabbitmq", "4.0-management");
+
+/// Which broker to run against. From text: [`BrokerSpec::SYNTAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerSpec {
+    /// A container where Docker has or can get the image, else a process on this machine.
+    Auto,
+    /// RabbitMQ in a container.
+    Container {
+        /// Such as `rabbitmq`, or with a registry.
+        image: String,
+        /// Such as `4.0-management`. Without the management plugin in the image it will not start.
+        tag: String,
+    },
+    /// A private `rabbitmq-server` process.
+    Local {
+        /// The script that starts it, where it is not to be looked for.
+        server: Option<PathBuf>,
+    },
+    /// Somebody's own.
+    External {
+        /// `amqp://user:password@host:port`; its virtual host is of no account.
+        url: String,
+        /// Its management API, `http://host:port`; else port 15672 of the same host is tried.
+        management: Option<String>,
+    },
+}
+
+impl BrokerSpec {
+    /// How a broker is named, for `--help` and for errors.
+    pub const SYNTAX: &str = "auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]";
+
+    /// RabbitMQ in a container, of the default image.
+    pub fn container() -> BrokerSpec {
+        BrokerSpec::Container { image: IMAGE.0.into(), tag: IMAGE.1.into() }
+    }
+}
+
+impl FromStr for BrokerSpec {
+    type Err = BrokerError;
+
+    fn from_str(input: &str) -> Result<BrokerSpec, BrokerError> {
+        parse(input.trim()).map_err(|why| BrokerError::Spec { input: redacted(input), why })
+    }
+}
+
+fn parse(text: &str) -> Result<BrokerSpec, String> {
+    if text.starts_with("amqp://") || text.starts_with("amqps://") {
+        return external(text);
+    }
+    let (kind, rest) = match text.split_once([':', '=']) {
+        Some((kind, rest)) => (kind, Some(rest)),
+        None => (text, None),
+    };
+    match (kind, rest) {
+        (_, Some("")) => Err(format!("nothing follows '{kind}'; write {}", BrokerSpec::SYNTAX)),
+        ("auto", None) => Ok(BrokerSpec::Auto),
+        ("container", None) => Ok(BrokerSpec::container()),
+        ("container", Some(image)) => container(image),
+        ("local", server) => Ok(BrokerSpec::Local { server: server.map(PathBuf::from) }),
+        (kind, _) => {
+            let known = ["auto", "container", "local", "amqp"];
+            let near = known.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, kind).total_cmp(&strsim::jaro_winkler(b, kind))
+            });
+            let near = near.filter(|near| strsim::jaro_winkler(near, kind) > 0.7);
+            let near = near.map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
+            Err(format!("{near}write {}", BrokerSpec::SYNTAX))
+        }
+    }
+}
+
+fn container(image: &str) -> Result<BrokerSpec, String> {
+    if image.contains(char::is_whitespace) || image.contains('@') {
+        return Err("an image is NAME or NAME:TAG, without spaces or a digest".into());
+    }
+    // A colon before the last slash is a registry's port.
+    let (name, tag) = match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, IMAGE.1),
+    };
+    if name.is_empty() || tag.is_empty() {
+        return Err("an image is NAME or NAME:TAG, and neither may be empty".into());
+    }
+    Ok(BrokerSpec::Container { image: name.into(), tag: tag.into() })
+}
+
+fn external(text: &str) -> Result<BrokerSpec, String> {
+    let (url, management) = match text.split_once(",http") {
+        Some((url, rest)) => (url, Some(format!("http{rest}"))),
+        None => (text, None),
+    };
+    AmqpUrl::parse(url)?;
+    if let Some(management) = &management {
+        let parsed =
+            reqwest::Url::parse(management).map_err(|error| format!("'{management}': {error}"))?;
+        if parsed.scheme() != "http" {
+            return Err(format!("'{management}' must begin with http://"));
+        }
+    }
+    Ok(BrokerSpec::External { url: url.into(), management })
+}
+
+/// As it would be written, but with passwords hidden.
+impl fmt::Display for BrokerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BrokerSpec::Auto => f.write_str("auto"),
+            BrokerSpec::Container { image, tag } => write!(f, "container:{image}:{tag}"),
+            BrokerSpec::Local { server: None } => f.write_str("local"),
+            BrokerSpec::Local { server: Some(path) } => write!(f, "local:{}", path.display()),
+            BrokerSpec::External { url, management } => {
+                f.write_str(&redacted(url))?;
+                management.iter().try_for_each(|at| write!(f, ",{at}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `Display` makes of what was read, or the error.
+    #[track_caller]
+    fn check(input: &str, expect: &str) {
+        let said = match input.parse::<BrokerSpec>() {
+            Ok(spec) => spec.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(said.contains(expect), "'{input}' gives: {said}");
+    }
+
+    #[test]
+    fn words() {
+        check("auto", "auto");
+        check("container", "container:rabbitmq:4.0-management");
+        check("container:rabbitmq:3.10-management", "container:rabbitmq:3.10-management");
+        check("container=rabbitmq:4.0-management", "container:rabbitmq:4.0-management");
+        check(
+            "container:my.registry:5000/rabbit",
+            "container:my.registry:5000/rabbit:4.0-management",
+        );
+        check("local", "local");
+        check(
+            "local:/opt/rabbitmq/sbin/rabbitmq-server",
+            "local:/opt/rabbitmq/sbin/rabbitmq-server",
+        );
+        check("amqp://me:secret@host:5673", "amqp://me:***@host:5673");
+        check("amqp://host,http://host:8080", "amqp://host,http://host:8080");
+    }
+
+    #[test]
+    fn what_is_refused_is_quoted_with_what_would_be_right() {
+        check("contianer", "'contianer': did you mean 'container'?");
+        check("docker", "'docker': write auto, container");
+        check("container:", "'container:': nothing follows 'container'");
+        check("container:a:", "neither may be empty");
+        check("container:a b", "without spaces");
+        check("auto:x", "did you mean 'auto'?");
+        check("amqps://host", "TLS is not spoken");
+        check("amqps://me:secret@host", "'amqps://me:***@host'");
+        check("amqp://host,https://host", "must begin with http://");
+        check("", "'': write auto");
+    }
+}

@@ -1,0 +1,376 @@
+//! I19, drain: fails when, after the request to stop, new work is begun, consuming goes on, work in
+//! flight is neither finished and settled nor returned, an open connection is left without a close, or
+//! the subject is late.
+//!
+//! While a fault is in force, what the subject sends cannot be held against it: only new work and the
+//! time to its end are. A second request ends the duty to drain (I20 takes over).
+
+use std::time::Duration;
+
+use super::proof::{Charges, by_subject, disturbed, ending, first, gap, last_ns, ms, place};
+use super::{Case, Checker, Decision};
+use crate::history::ledger::{Delivery, Epoch, Handling, Mark, Message};
+use crate::history::{SubjectEnd, What};
+
+/// What was already dispatched may still begin.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long after the request consuming may go on.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// A handling that would have ended this long before the bound must not be abandoned.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// The entry in the catalogue.
+pub const CHECKER: Checker = Checker {
+    id: "I19",
+    name: "drain",
+    fails_when: "after the request to stop: new work, no cancel, work lost, or too late",
+    decide,
+};
+
+/// The request to stop, and what became of it.
+struct Stop<'a> {
+    case: &'a Case<'a>,
+    asked: Mark,
+    aborted: Option<Mark>,
+    ended: Option<(Mark, &'a SubjectEnd)>,
+    charges: Charges,
+}
+
+fn decide(case: &Case<'_>) -> Decision {
+    if !case.plan.promises.drains {
+        return Decision::not_at_stake("the subject does not promise to drain when it is asked to stop");
+    }
+    let ended = ending(case);
+    let asked = case.ledger.stop_requested;
+    let asked = match (asked, &ended) {
+        (None, None) => return Decision::unknown("the subject was never asked to stop"),
+        (Some(asked), Some((at, _))) if *at < asked => None,
+        (asked, _) => asked,
+    };
+    let Some(asked) = asked else {
+        return Decision::not_at_stake("the subject had ended before it was asked to stop");
+    };
+    let aborted = first(case, |what| *what == What::AbortRequested);
+    let mut stop = Stop { case, asked, aborted, ended, charges: Charges::default() };
+    stop.new_work();
+    stop.consuming();
+    let in_flight = stop.in_flight();
+    let closed = stop.closes();
+    let took = stop.end();
+    stop.charges.or_else(|| match took {
+        None => Decision::unknown("the history stops before the subject ended"),
+        Some(took) => Decision::pass(format!(
+            "ended {took} after the request, {in_flight} messages in flight at it, {closed} connections closed in order"
+        )),
+    })
+}
+
+impl Stop<'_> {
+    fn after(&self, time: Duration) -> u64 {
+        self.asked.ns + time.as_nanos() as u64
+    }
+
+    /// Nothing is begun, but for another try of a message already in hand.
+    fn new_work(&mut self) {
+        let latest = self.after(GRACE);
+        for (id, m) in &self.case.ledger.messages {
+            let arrived = m.deliveries.iter().filter_map(|(e, t)| self.case.ledger.epochs[*e].deliveries[t].at_client);
+            let in_hand = arrived.max().is_none_or(|at| at < self.asked)
+                && m.handled().is_none_or(|at| at > self.asked)
+                && m.handlings.first().is_some_and(|h| h.start < self.asked);
+            for h in m.handlings.iter().filter(|h| h.start.ns > latest && !in_hand) {
+                let words = format!("m{id} was begun {} after the request to stop", gap(self.asked, h.start));
+                self.charges.add(words, [Some(self.asked), Some(h.start)]);
+            }
+        }
+    }
+
+    /// Each consumer is cancelled, or its channel closed, at once.
+    fn consuming(&mut self) {
+        for epoch in &self.case.ledger.epochs {
+            for c in &epoch.consumers {
+                let since = self.asked.max(c.asked);
+                let latest = since.ns + AT_ONCE.as_nanos() as u64;
+                let stops = [epoch.client_over, c.cancelled.map(|(_, at)| at), self.aborted, self.ended.map(|(at, _)| at)];
+                if disturbed(self.case, self.asked.ns, latest) || self.aborted.is_some_and(|at| at < since) {
+                    continue;
+                }
+                if c.asked.ns > self.after(GRACE) {
+                    let words = format!("on {} it began to consume {} after the request to stop", place(epoch), gap(self.asked, c.asked));
+                    self.charges.add(words, [Some(self.asked), Some(c.asked)]);
+                } else if last_ns(self.case) > latest && stops.iter().flatten().all(|at| at.ns > latest) {
+                    let words = format!(
+                        "on {} it neither cancelled its consumer nor closed within {} ms of the request to stop",
+                        place(epoch),
+                        AT_ONCE.as_millis()
+                    );
+                    self.charges.add(words, [Some(self.asked), stops[1], epoch.client_over]);
+                }
+            }
+        }
+    }
+
+    /// What was begun before the request is finished and settled where the connection stood, or returned
+    /// where there was no time. How many there were.
+    fn in_flight(&mut self) -> usize {
+        let mut count = 0;
+        for (id, m) in &self.case.ledger.messages {
+            for h in &m.handlings {
+                let open = h.end.is_none_or(|(end, _)| end > self.asked);
+                if h.start.ns > self.after(GRACE) || !open {
+                    continue;
+                }
+                count += 1;
+                if self.aborted.is_none() && self.case.history.complete() {
+                    self.judge(*id, m, h);
+                }
+            }
+        }
+        count
+    }
+
+    fn judge(&mut self, id: u32, m: &Message, h: &Handling) {
+        let Some((epoch, d)) = delivery(self.case, m, h.start) else { return };
+        let left = epoch.client_over.is_none_or(|at| at > self.asked && by_subject(self.case, at));
+        if !left || !d.settled.is_empty() {
+            return;
+        }
+        let evidence = [d.at_client, Some(h.start), Some(self.asked), h.end.map(|(at, _)| at), epoch.client_over];
+        match h.end {
+            Some((end, true)) if !disturbed(self.case, self.asked.ns, end.ns) => {
+                let words = format!("m{id} was in flight at the request to stop, finished {} after it, and not settled", gap(self.asked, end));
+                self.charges.add(words, evidence);
+            }
+            None => {
+                let settings = &self.case.plan.scenario.subject;
+                let slow = settings.slow.as_ref().filter(|s| s.message == id);
+                let takes = slow.map_or(settings.handler_time, |s| s.time);
+                let due = h.start.ns + takes.as_nanos() as u64;
+                let bound = self.after(self.case.plan.scenario.expect.stops_within);
+                if due + (MARGIN.as_nanos() as u64) < bound && !disturbed(self.case, self.asked.ns, due) {
+                    let words = format!(
+                        "m{id}, in flight at the request to stop, was abandoned, though its handler had only {} ms to go",
+                        due.saturating_sub(self.asked.ns) / 1_000_000
+                    );
+                    self.charges.add(words, evidence);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Connections that were open are closed in order. How many were.
+    fn closes(&mut self) -> usize {
+        let mut closed = 0;
+        for (conn, c) in &self.case.ledger.connections {
+            let open = c.opened.is_some() && c.client_over.is_none_or(|at| at > self.asked);
+            if !open {
+                continue;
+            }
+            if c.close.is_some() {
+                closed += 1;
+                continue;
+            }
+            let torn_down = self.ended.is_none_or(|(_, how)| matches!(how, SubjectEnd::Overran | SubjectEnd::Panicked(_)));
+            let until = c.client_over.map_or(last_ns(self.case), |at| at.ns);
+            let own = c.client_over.map_or(self.case.history.complete(), |at| by_subject(self.case, at));
+            if torn_down || self.aborted.is_some() || !own || disturbed(self.case, self.asked.ns, until) {
+                continue;
+            }
+            let words = format!("connection {conn} was open at the request to stop and left without connection.close");
+            self.charges.add(words, [Some(self.asked), c.client_over, self.ended.map(|(at, _)| at)]);
+        }
+        closed
+    }
+
+    /// It ends in time. How long it took, in words; `None` when the history does not say.
+    fn end(&mut self) -> Option<String> {
+        let within = self.case.plan.scenario.expect.stops_within;
+        let bound = self.after(within);
+        let late = format!("of the {} ms it has", within.as_millis());
+        match self.ended {
+            Some((at, how)) => {
+                let took = gap(self.asked, at);
+                if self.aborted.is_none() && *how == SubjectEnd::Overran {
+                    let words = format!("it had not ended {took} after the request to stop, {late}, and was torn down");
+                    self.charges.add(words, [Some(self.asked), Some(at)]);
+                } else if self.aborted.is_none() && at.ns > bound {
+                    self.charges.add(format!("it ended {took} after the request to stop, {late}"), [Some(self.asked), Some(at)]);
+                }
+                Some(took)
+            }
+            None => {
+                if self.aborted.is_none() && self.case.history.complete() && last_ns(self.case) > bound {
+                    let words = format!("it never ended after the request to stop at {}, {late}", ms(self.asked));
+                    self.charges.add(words, [Some(self.asked)]);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The delivery a handling that began then was of.
+fn delivery<'a>(case: &Case<'a>, m: &Message, begun: Mark) -> Option<(&'a Epoch, &'a Delivery)> {
+    let all = m.deliveries.iter().filter_map(|(e, tag)| {
+        let epoch = &case.ledger.epochs[*e];
+        Some((epoch, epoch.deliveries.get(tag)?))
+    });
+    all.filter(|(_, d)| d.at_client.is_some_and(|at| at < begun)).max_by_key(|(_, d)| d.at_client)
+}
+
+#[cfg(test)]
+mod tests {
+    use gauntlet_network::{Args, End, Way};
+
+    use super::*;
+    use crate::checkers::testing::Tale;
+    use crate::history::Ending;
+    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+
+    /// m0 is done, m1 in hand, m2 delivered; at 100 ms the subject is asked to stop.
+    fn asked() -> Tale {
+        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
+        tale.publish(1).deliver(1, 1, 2, 1).publish(2).deliver(1, 1, 3, 2);
+        tale.what(What::HandlerStarted { id: 1, redelivered: false }).at(100.0).what(What::StopRequested);
+        tale
+    }
+
+    fn cancel(tale: &mut Tale) -> &mut Tale {
+        tale.passes(1, Way::ToBroker, 1, "basic.cancel", Args::Cancel { consumer_tag: "c1".into() })
+            .passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None)
+    }
+
+    fn finish(tale: &mut Tale) -> &mut Tale {
+        tale.what(What::Effect { id: 1 }).what(What::HandlerEnded { id: 1, ok: true }).ack(1, 1, 2)
+    }
+
+    fn ended(tale: &mut Tale) -> &mut Tale {
+        tale.close(1).what(What::SubjectEnded { how: SubjectEnd::Clean })
+    }
+
+    #[test]
+    fn a_good_stop_passes_and_a_late_one_fails() {
+        for (end, outcome) in [(5099.0, Pass), (5101.0, Fail)] {
+            let mut tale = asked();
+            finish(cancel(&mut tale)).close(1).at(end).what(What::SubjectEnded { how: SubjectEnd::Clean });
+            let decision = tale.expect(&CHECKER, outcome);
+            if outcome == Fail {
+                assert!(decision.summary.starts_with("it ended 5001.0 ms after the request"), "{}", decision.summary);
+                assert_eq!(decision.evidence.len(), 2, "asked, ended");
+            }
+        }
+    }
+
+    #[test]
+    fn new_work_fails_after_the_grace() {
+        for (begun, outcome) in [(199.0, Pass), (201.0, Fail)] {
+            let mut tale = asked();
+            finish(cancel(&mut tale)).at(begun).handle(2, true).ack(1, 1, 3);
+            let decision = ended(&mut tale).expect(&CHECKER, outcome);
+            if outcome == Fail {
+                assert_eq!(decision.summary, "m2 was begun 101.0 ms after the request to stop");
+                assert_eq!(decision.evidence.len(), 2, "asked, begun");
+            }
+        }
+    }
+
+    #[test]
+    fn another_try_of_a_message_in_hand_is_not_new_work() {
+        let mut tale = asked();
+        cancel(&mut tale).what(What::HandlerEnded { id: 1, ok: false }).at(400.0);
+        tale.handle(1, true).ack(1, 1, 2);
+        ended(&mut tale).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn consuming_on_fails_unless_a_fault_is_in_force() {
+        let told = |cancelled: f64, faulty: bool| {
+            let mut tale = asked();
+            if faulty {
+                tale.what(What::Injected { step: 0, fault: "stall".into() });
+            }
+            finish(&mut tale).at(cancelled);
+            ended(cancel(&mut tale));
+            tale
+        };
+        told(1099.0, false).expect(&CHECKER, Pass);
+        let decision = told(1101.0, false).expect(&CHECKER, Fail);
+        assert!(decision.summary.contains("neither cancelled its consumer nor closed within 1000 ms"), "{}", decision.summary);
+        assert_eq!(decision.evidence.len(), 3, "asked, cancelled, over");
+        told(1101.0, true).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn consuming_again_fails() {
+        let mut tale = asked();
+        finish(cancel(&mut tale)).at(300.0).consume(1, 2, 8);
+        let decision = ended(&mut tale).expect(&CHECKER, Fail);
+        assert!(decision.summary.starts_with("on connection 1, channel 2 it began to consume 200.0 ms"), "{}", decision.summary);
+    }
+
+    #[test]
+    fn work_in_flight_is_finished_and_settled() {
+        let mut tale = asked();
+        cancel(&mut tale).at(150.0).what(What::HandlerEnded { id: 1, ok: true });
+        let decision = ended(&mut tale).expect(&CHECKER, Fail);
+        assert!(decision.summary.starts_with("m1 was in flight at the request to stop, finished 50.0 ms after it"), "{}", decision.summary);
+        assert_eq!(decision.evidence.len(), 5, "delivered, begun, asked, finished, closed");
+        let decision = ended(cancel(&mut asked())).expect(&CHECKER, Fail);
+        assert!(decision.summary.starts_with("m1, in flight at the request to stop, was abandoned"), "{}", decision.summary);
+    }
+
+    #[test]
+    fn work_may_be_returned_or_abandoned_when_there_is_no_time() {
+        let mut tale = asked();
+        let back = Args::Nack { delivery_tag: 2, multiple: false, requeue: true };
+        ended(cancel(&mut tale).passes(1, Way::ToBroker, 1, "basic.nack", back)).expect(&CHECKER, Pass);
+        for (takes, outcome) in [(4500, Fail), (4700, Pass)] {
+            let mut tale = asked();
+            tale.scenario.subject.handler_time = Duration::from_millis(takes);
+            ended(cancel(&mut tale)).expect(&CHECKER, outcome);
+        }
+        let mut tale = asked();
+        tale.rst(1).what(What::SubjectEnded { how: SubjectEnd::Clean }).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn leaving_without_a_close_fails_unless_aborted() {
+        let told = |abort: bool| {
+            let mut tale = asked();
+            finish(cancel(&mut tale));
+            if abort {
+                tale.what(What::AbortRequested);
+            }
+            tale.what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+            tale.what(What::SubjectEnded { how: SubjectEnd::Clean });
+            tale
+        };
+        let decision = told(false).expect(&CHECKER, Fail);
+        assert!(decision.summary.contains("left without connection.close"), "{}", decision.summary);
+        assert_eq!(decision.evidence.len(), 3, "asked, over, ended");
+        told(true).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn torn_down_or_never_ended() {
+        let mut tale = asked();
+        finish(cancel(&mut tale)).close(1).at(900.0).what(What::SubjectEnded { how: SubjectEnd::Overran });
+        assert!(tale.expect(&CHECKER, Fail).summary.contains("torn down"));
+        for (end, outcome) in [(5000.0, Unknown), (5200.0, Fail)] {
+            let mut tale = asked();
+            finish(cancel(&mut tale)).close(1).at(end).expect(&CHECKER, outcome);
+        }
+    }
+
+    #[test]
+    fn not_at_stake_or_not_decidable() {
+        Tale::new().expect(&CHECKER, Unknown);
+        let mut tale = Tale::new();
+        tale.what(What::SubjectEnded { how: SubjectEnd::Failed("refused".into()) }).expect(&CHECKER, NotAtStake);
+        let mut tale = asked();
+        tale.promises.drains = false;
+        tale.expect(&CHECKER, NotAtStake);
+    }
+}

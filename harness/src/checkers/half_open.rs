@@ -1,0 +1,329 @@
+//! I16, half-open: fails when a blackhole is not noticed within the negotiated bound.
+//!
+//! Judges the connections a blackhole fired on: the subject must let go of them itself, in three
+//! heartbeats and slack after the last octet it heard. Where only the way to the broker is cut, the
+//! subject is not judged before the broker has given up.
+
+use gauntlet_network::{Fault, Way};
+
+use super::heartbeat::{ms, slack};
+use super::{Case, Checker, Decision};
+use crate::history::ledger::{Connection, Mark};
+
+/// The entry in the catalogue.
+pub const CHECKER: Checker = Checker {
+    id: "I16",
+    name: "half-open",
+    fails_when: "a blackhole (both ways or one) is not noticed within the negotiated bound",
+    decide,
+};
+
+/// A connection into which nothing passes any more, one way or both.
+pub(super) struct Hole {
+    step: usize,
+    /// The connection.
+    pub(super) conn: u64,
+    fired: Mark,
+    way: Option<Way>,
+    resume: bool,
+}
+
+/// The connections that blackholes fired on, in order of steps.
+pub(super) fn holes(case: &Case<'_>) -> Vec<Hole> {
+    let mut holes = Vec::new();
+    for (step, planned) in case.plan.steps.iter().enumerate() {
+        let Some(Fault::Blackhole { way, resume }) = planned.fault else { continue };
+        let hit = case.ledger.steps.get(&step).map(|s| &s.hit).into_iter().flatten();
+        holes.extend(hit.map(|(conn, fired)| Hole {
+            step,
+            conn: *conn,
+            fired: *fired,
+            way,
+            resume,
+        }));
+    }
+    holes
+}
+
+impl Hole {
+    /// From when on the subject hears nothing; `None` while it still hears the broker.
+    fn deaf(&self, connection: &Connection) -> Option<Mark> {
+        let told = match self.way {
+            Some(Way::ToBroker) => {
+                let closing = connection.close.as_ref().map(|(_, _, _, at)| *at);
+                Some([connection.broker_over, closing].into_iter().flatten().min()?)
+            }
+            _ => None,
+        };
+        [Some(self.fired), connection.heard, told].into_iter().flatten().max()
+    }
+
+    /// How long after that it may take the subject to notice, in nanoseconds.
+    fn bound(&self, case: &Case<'_>, connection: &Connection) -> u64 {
+        match connection.heartbeat {
+            // Nothing was negotiated yet: what is left is its deadline for connecting.
+            None => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
+            Some(0) => three(case.plan.scenario.subject.heartbeat),
+            Some(heartbeat) => three(heartbeat),
+        }
+    }
+
+    /// Whether the subject may still not have noticed at this time.
+    pub(super) fn excuses(&self, case: &Case<'_>, connection: &Connection, at: Mark) -> bool {
+        let deaf = self.deaf(connection).map(|m| m.ns + self.bound(case, connection));
+        self.fired <= at && deaf.is_none_or(|deadline| at.ns <= deadline)
+    }
+}
+
+fn three(heartbeat: u16) -> u64 {
+    3_000_000_000 * u64::from(heartbeat) + slack(heartbeat)
+}
+
+enum Judged {
+    Noticed { after: u64, bound: u64 },
+    Missed(Decision),
+    Unsure(String),
+    Gone,
+}
+
+fn decide(case: &Case<'_>) -> Decision {
+    let planned = case.plan.steps.iter().any(|s| matches!(s.fault, Some(Fault::Blackhole { .. })));
+    if !planned {
+        return Decision::not_at_stake("no blackhole was planned");
+    }
+    if !case.plan.promises.heartbeats || case.plan.scenario.subject.heartbeat == 0 {
+        return Decision::not_at_stake(
+            "the subject does not promise heartbeats, which alone can notice a silent peer",
+        );
+    }
+    let (mut noticed, mut worst, mut unsure) = (0, (0, 0), None);
+    for hole in holes(case) {
+        match judge(case, &hole) {
+            Judged::Missed(decision) => return decision,
+            Judged::Unsure(why) => unsure = Some(why),
+            Judged::Noticed { after, bound } => {
+                noticed += 1;
+                worst = worst.max((after, bound));
+            }
+            Judged::Gone => {}
+        }
+    }
+    match unsure {
+        _ if !case.history.complete() => {
+            Decision::unknown("the history stops before the end of the run")
+        }
+        Some(why) => Decision::unknown(why),
+        None if noticed == 0 => Decision::unknown("no blackhole fired on a connection in use"),
+        None => Decision::pass(format!(
+            "{noticed} half-open connections noticed, the slowest after {} of {} allowed",
+            ms(worst.0),
+            ms(worst.1)
+        )),
+    }
+}
+
+fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
+    let name = format!("connection {} (step {})", hole.conn, hole.step + 1);
+    let Some(connection) = case.ledger.connections.get(&hole.conn) else {
+        return Judged::Unsure(format!("{name} is not in the history"));
+    };
+    if connection.client_over.is_some_and(|m| m < hole.fired) {
+        return Judged::Gone;
+    }
+    let Some(deaf) = hole.deaf(connection) else {
+        return Judged::Unsure(format!(
+            "{name}: only the way to the broker was cut, and the broker did not give up"
+        ));
+    };
+    let bound = hole.bound(case, connection);
+    let deadline = deaf.ns + bound;
+    let before = |m: Option<Mark>| m.filter(|m| m.ns <= deadline);
+    // The link passes on the end of a broker that gave up; otherwise only the subject's own counts.
+    let left = match hole.way {
+        Some(Way::ToBroker) => connection.client_left.or(connection.client_over),
+        _ => connection.client_left,
+    };
+    let lifted = case.ledger.steps.get(&hole.step).and_then(|s| s.lifted);
+    if let Some(at) =
+        lifted.filter(|at| hole.resume && at.ns <= deadline && left.is_none_or(|l| l > *at))
+    {
+        return Judged::Unsure(format!(
+            "{name}: the blackhole was lifted {} after it fired, within the bound",
+            ms(at.ns - hole.fired.ns)
+        ));
+    }
+    if let Some(left) = before(left) {
+        return match case.ledger.stop_requested.filter(|stop| *stop < left) {
+            Some(_) => {
+                Judged::Unsure(format!("{name}: the subject left it after it was asked to stop"))
+            }
+            None => Judged::Noticed { after: left.ns.saturating_sub(deaf.ns), bound },
+        };
+    }
+    if before(connection.client_over).is_some() && hole.way != Some(Way::ToBroker) {
+        return Judged::Unsure(format!(
+            "{name}: the link closed it within the bound of {}",
+            ms(bound)
+        ));
+    }
+    let last = case.history.events().last().map(Mark::from);
+    let over = [case.ledger.subject_ended, last].into_iter().flatten().min();
+    if let Some(over) = before(over) {
+        return Judged::Unsure(format!(
+            "{name}: the run ended {} after the last octet, before the bound of {}",
+            ms(over.ns.saturating_sub(deaf.ns)),
+            ms(bound)
+        ));
+    }
+    Judged::Missed(missed(&name, hole, connection, deaf, left.or(over), bound, left.is_some()))
+}
+
+fn missed(
+    name: &str,
+    hole: &Hole,
+    c: &Connection,
+    deaf: Mark,
+    end: Option<Mark>,
+    bound: u64,
+    left: bool,
+) -> Decision {
+    let held = end.map_or(bound, |m| m.ns.saturating_sub(deaf.ns));
+    let until = if left { "and left only then" } else { "and never left it" };
+    let summary = format!(
+        "the subject held {name} for {} after the last octet it heard, {until}; {} allowed (three heartbeats, and slack)",
+        ms(held),
+        ms(bound)
+    );
+    let mut evidence: Vec<Mark> =
+        [Some(hole.fired), c.heard, Some(deaf), end].into_iter().flatten().collect();
+    evidence.sort();
+    evidence.dedup();
+    Decision::fail(summary, evidence.into_iter().map(|m| m.seq).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use gauntlet_network::{Args, End};
+
+    use super::super::fired::aid::{cited, steps, unfinished};
+    use super::super::testing::Tale;
+    use super::*;
+    use crate::history::{Ending, SubjectEnd, What};
+    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+
+    /// H = 2 s: 6000 ms and 500 ms of slack. The blackhole fires at 1000 ms.
+    fn hole(fault: &str) -> Tale {
+        let mut tale = Tale::new();
+        tale.scenario.subject.heartbeat = 2;
+        steps(
+            &mut tale,
+            &format!("[[step]]\nwhen = \"idle\"\nfault = {{ kind = \"blackhole\"{fault} }}\n"),
+        );
+        tale.connect(1, 2).at(1000.0);
+        tale.what(What::Fired { step: 0, conn: Some(1), note: "blackhole".into() });
+        tale
+    }
+
+    fn leaves(tale: &mut Tale, ms: f64) -> &mut Tale {
+        tale.at(ms).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+        tale.what(What::Closed { conn: 1 }).at(60_000.0)
+    }
+
+    #[test]
+    fn both_sides_of_the_bound() {
+        leaves(&mut hole(""), 7500.0).expect(&CHECKER, Pass);
+        let mut tale = hole("");
+        let decision = leaves(&mut tale, 7501.0).expect(&CHECKER, Fail);
+        assert_eq!(
+            decision.summary,
+            "the subject held connection 1 (step 1) for 6501 ms after the last octet it heard, and left only then; \
+             6500 ms allowed (three heartbeats, and slack)"
+        );
+        let cited = cited(&mut tale, &decision);
+        assert_eq!(
+            cited[1..],
+            ["- fault c1 step 1 fired: blackhole", "- link c1 the subject closed: FIN"]
+        );
+        assert!(cited[0].starts_with("< subject c1 ch0 connection.open-ok"), "{cited:?}");
+    }
+
+    #[test]
+    fn what_it_heard_after_the_fault_moves_the_bound() {
+        let mut tale = hole(", way = \"to_client\"");
+        tale.at(2000.0).frame(1, End::Client, Way::ToClient, 0, "heartbeat", Args::None);
+        leaves(&mut tale, 8499.0).expect(&CHECKER, Pass);
+        leaves(&mut hole(", way = \"to_client\""), 8499.0).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn never_left_fails_when_the_run_went_on_long_enough() {
+        let decision = hole("").at(60_000.0).expect(&CHECKER, Fail);
+        assert!(decision.summary.contains("and never left it"), "{}", decision.summary);
+        let said = hole("").at(5000.0).expect(&CHECKER, Unknown).summary;
+        assert_eq!(
+            said,
+            "connection 1 (step 1): the run ended 4000 ms after the last octet, before the bound of 6500 ms"
+        );
+        let mut tale = hole("");
+        tale.at(5000.0).what(What::SubjectEnded { how: SubjectEnd::Clean }).at(60_000.0);
+        tale.expect(&CHECKER, Unknown);
+    }
+
+    #[test]
+    fn to_the_broker_only_waits_for_the_broker() {
+        let one_way = ", way = \"to_broker\"";
+        hole(one_way).at(60_000.0).expect(&CHECKER, Unknown);
+        for (ms, expect) in [(26_500.0, Pass), (26_502.0, Fail)] {
+            let mut tale = hole(one_way);
+            tale.at(20_000.0).what(What::Ended { conn: 1, end: End::Broker, how: Ending::Rst });
+            leaves(&mut tale, ms).expect(&CHECKER, expect);
+        }
+    }
+
+    #[test]
+    fn before_tune_the_bound_is_the_recovery_bound() {
+        for (ms, expect) in [(3000.0, Pass), (3001.0, Fail)] {
+            let mut tale = hole("");
+            tale.what(What::Accepted { conn: 2 });
+            tale.at(1000.0).what(What::Fired { step: 0, conn: Some(2), note: "blackhole".into() });
+            leaves(&mut tale, 2000.0);
+            tale.at(ms).what(What::Ended { conn: 2, end: End::Client, how: Ending::Fin });
+            tale.at(60_000.0).expect(&CHECKER, expect);
+        }
+    }
+
+    #[test]
+    fn not_noticed_by_itself_is_unknown() {
+        let mut tale = hole("");
+        leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, Unknown);
+        hole("").at(2000.0).rst(1).at(60_000.0).expect(&CHECKER, Unknown);
+        hole(", resume = true")
+            .at(2000.0)
+            .what(What::Lifted { step: 0 })
+            .at(60_000.0)
+            .expect(&CHECKER, Unknown);
+        hole("").at(2000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn nothing_at_stake_or_nothing_touched() {
+        Tale::new().expect(&CHECKER, NotAtStake);
+        let mut tale = hole("");
+        tale.promises.heartbeats = false;
+        tale.expect(&CHECKER, NotAtStake);
+        let mut tale = Tale::new();
+        steps(&mut tale, "[[step]]\nwhen = \"idle\"\nfault = { kind = \"blackhole\" }\n");
+        assert_eq!(
+            tale.expect(&CHECKER, Unknown).summary,
+            "no blackhole fired on a connection in use"
+        );
+    }
+
+    #[test]
+    fn a_history_cut_short_proves_the_miss_but_no_notice() {
+        assert_eq!(unfinished(leaves(&mut hole(""), 2000.0), &CHECKER).outcome, Unknown);
+        let late = &mut hole("");
+        leaves(late, 9000.0);
+        assert_eq!(unfinished(late, &CHECKER).outcome, Fail);
+    }
+}

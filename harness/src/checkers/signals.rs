@@ -1,0 +1,147 @@
+//! I20, signals: fails when the subject ends otherwise than declared, or ignores a second request to stop.
+
+use std::time::Duration;
+
+use super::fatal_errors::refusals;
+use super::proof::{ending, first, gap, last_ns, ms};
+use super::{Case, Checker, Decision};
+use crate::history::ledger::Mark;
+use crate::history::{SubjectEnd, What};
+use crate::scenario::Ends;
+use crate::subject::Refused;
+
+/// How soon after the second request the subject must have ended.
+const ABORTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// The entry in the catalogue.
+pub const CHECKER: Checker = Checker {
+    id: "I20",
+    name: "signals",
+    fails_when: "it ends otherwise than declared, or a second request to stop is ignored",
+    decide,
+};
+
+fn decide(case: &Case<'_>) -> Decision {
+    let asked = case.ledger.stop_requested;
+    let aborted = first(case, |what| *what == What::AbortRequested);
+    let ended = ending(case);
+    let marks = |more: Option<Mark>| {
+        let mut marks: Vec<Mark> = [asked, aborted, more].into_iter().flatten().collect();
+        marks.sort();
+        marks.into_iter().map(|m| m.seq).collect::<Vec<u64>>()
+    };
+    let bound = ABORTS_WITHIN.as_nanos() as u64;
+    let Some((at, how)) = ended else {
+        return match aborted {
+            Some(second) if last_ns(case) > second.ns + bound => {
+                Decision::fail(format!("it never ended after the second request to stop at {}", ms(second)), marks(None))
+            }
+            _ => Decision::unknown("the history does not say how the subject ended"),
+        };
+    };
+    let fail = |words: String| Decision::fail(words, marks(Some(at)));
+    if let SubjectEnd::Panicked(why) = how {
+        return fail(format!("it panicked at {}: {why}", ms(at)));
+    }
+    if let Some(second) = aborted.filter(|second| *second < at) {
+        if *how == SubjectEnd::Overran || at.ns > second.ns + bound {
+            let took = gap(second, at);
+            return fail(format!("it ignored the second request to stop: {} {took} after it", if *how == SubjectEnd::Overran { "torn down" } else { "ended" }));
+        }
+        return Decision::pass(format!("asked a second time, it ended {} later", gap(second, at)));
+    }
+    let before = asked.is_none_or(|asked| at < asked);
+    let refused = case.plan.scenario.expect.outcome == Ends::Refused;
+    let gives_up = refused && case.plan.promises.refused == Refused::GivesUp;
+    let when = if before { "before it was asked to stop" } else { "after it was asked to stop" };
+    match (how, before) {
+        (SubjectEnd::Overran, _) => fail(format!("asked to stop, it had not ended by {} and was torn down", ms(at))),
+        (SubjectEnd::Failed(_), true) if gives_up => Decision::pass("refused, it gave up on its own with an error"),
+        (SubjectEnd::Failed(why), _) => fail(format!("it ended with an error {when}, at {}: {why}", ms(at))),
+        (SubjectEnd::Clean, true) => fail(format!("it ended without an error {when}, at {}", ms(at))),
+        (SubjectEnd::Clean, false) if !gives_up => Decision::pass("it ended without an error after it was asked to stop"),
+        (SubjectEnd::Clean, false) => match refusals(case).len() {
+            0 => Decision::unknown("it was to be refused and give up, but the broker never refused it"),
+            n => fail(format!("refused {n} times, it was to give up on its own, and ended only when asked")),
+        },
+        (SubjectEnd::Panicked(_), _) => Decision::unknown("decided above"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::checkers::testing::Tale;
+    use crate::verdict::Outcome::{self, Fail, Pass, Unknown};
+
+    fn refused(tale: &mut Tale) {
+        use gauntlet_network::{Args, Way};
+        let close = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
+        tale.what(What::Accepted { conn: 1 }).passes(1, Way::ToBroker, 0, "connection.start-ok", Args::None);
+        tale.passes(1, Way::ToClient, 0, "connection.close", close);
+    }
+
+    #[rstest]
+    #[case::as_asked(Ends::Stopped, Refused::GivesUp, true, SubjectEnd::Clean, Pass)]
+    #[case::early(Ends::Stopped, Refused::GivesUp, false, SubjectEnd::Clean, Fail)]
+    #[case::gave_up(Ends::Stopped, Refused::GivesUp, false, SubjectEnd::Failed("x".into()), Fail)]
+    #[case::error_at_stop(Ends::Stopped, Refused::GivesUp, true, SubjectEnd::Failed("x".into()), Fail)]
+    #[case::overran(Ends::Stopped, Refused::GivesUp, true, SubjectEnd::Overran, Fail)]
+    #[case::panicked(Ends::Refused, Refused::GivesUp, false, SubjectEnd::Panicked("x".into()), Fail)]
+    #[case::refused_gave_up(Ends::Refused, Refused::GivesUp, false, SubjectEnd::Failed("x".into()), Pass)]
+    #[case::refused_ended_silently(Ends::Refused, Refused::GivesUp, false, SubjectEnd::Clean, Fail)]
+    #[case::refused_did_not_give_up(Ends::Refused, Refused::GivesUp, true, SubjectEnd::Clean, Fail)]
+    #[case::kept_trying(Ends::Refused, Refused::KeepsTrying, true, SubjectEnd::Clean, Pass)]
+    #[case::did_not_keep_trying(Ends::Refused, Refused::KeepsTrying, false, SubjectEnd::Failed("x".into()), Fail)]
+    fn ends_as_declared(
+        #[case] outcome: Ends,
+        #[case] policy: Refused,
+        #[case] asked: bool,
+        #[case] how: SubjectEnd,
+        #[case] verdict: Outcome,
+    ) {
+        let mut tale = Tale::new();
+        tale.scenario.expect.outcome = outcome;
+        tale.promises.refused = policy;
+        refused(&mut tale);
+        if asked {
+            tale.at(50.0).what(What::StopRequested);
+        }
+        let decision = tale.at(90.0).what(What::SubjectEnded { how }).expect(&CHECKER, verdict);
+        if verdict == Fail {
+            assert_eq!(decision.evidence.len(), 1 + usize::from(asked), "{}", decision.summary);
+        }
+    }
+
+    #[rstest]
+    #[case(1099.0, SubjectEnd::Failed("aborted".into()), Pass)]
+    #[case(1101.0, SubjectEnd::Clean, Fail)]
+    #[case(500.0, SubjectEnd::Overran, Fail)]
+    fn a_second_request_ends_it_at_once(#[case] end: f64, #[case] how: SubjectEnd, #[case] verdict: Outcome) {
+        let mut tale = Tale::new();
+        tale.at(50.0).what(What::StopRequested).at(100.0).what(What::AbortRequested);
+        let decision = tale.at(end).what(What::SubjectEnded { how }).expect(&CHECKER, verdict);
+        if verdict == Fail {
+            assert!(decision.summary.starts_with("it ignored the second request"), "{}", decision.summary);
+            assert_eq!(decision.evidence, [0, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn no_end_in_the_history() {
+        Tale::new().expect(&CHECKER, Unknown);
+        for (last, verdict) in [(1099.0, Unknown), (1101.0, Fail)] {
+            let mut tale = Tale::new();
+            tale.at(100.0).what(What::StopRequested).what(What::AbortRequested).at(last).expect(&CHECKER, verdict);
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_never_came_is_unknown() {
+        let mut tale = Tale::new();
+        tale.scenario.expect.outcome = Ends::Refused;
+        tale.what(What::StopRequested).what(What::SubjectEnded { how: SubjectEnd::Clean }).expect(&CHECKER, Unknown);
+    }
+}

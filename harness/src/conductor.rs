@@ -1,0 +1,350 @@
+//! Plays a schedule: waits for each step's trigger, makes it happen, records when the path is usable again.
+//!
+//! Owns the order of steps and their translation into faults of the network, the broker and the
+//! subject. It decides nothing about the outcome. Steps are played one after the other; a fault without
+//! `lasts` stays in force until [`Conductor::heal`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gauntlet_network::{Edge, Fault, FaultId, Injection, Link, Point, Side};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backstage::{Backstage, BackstageError};
+use crate::broker::{Broker, BrokerError, Restart};
+use crate::history::ledger::Ledger;
+use crate::history::{Moment, Progress, Recorder, What};
+use crate::plan::Plan;
+use crate::probe::Probe;
+use crate::scenario::{BrokerFault, Step, SubjectFault, Trigger, describe};
+use crate::tap::StepTap;
+use crate::workload::Publisher;
+
+/// How long a step's trigger may take to be met.
+pub const TRIGGER_BOUND: Duration = Duration::from_secs(30);
+
+/// What the schedule acts on.
+pub struct Conductor<'a> {
+    /// What is to be played.
+    pub plan: &'a Plan,
+    /// Where it is recorded.
+    pub recorder: &'a Recorder,
+    /// The link between the subject and the broker.
+    pub link: &'a Link,
+    /// The tap on the link, which maps faults to steps.
+    pub tap: &'a StepTap,
+    /// The broker.
+    pub broker: &'a Arc<Broker>,
+    /// The subject's virtual host.
+    pub vhost: &'a str,
+    /// Counts resources.
+    pub probe: &'a Probe<'a>,
+    /// Tells the subject to stop.
+    pub stop: CancellationToken,
+    /// Tells the subject to stop at once.
+    pub abort: CancellationToken,
+    /// Steps armed before the start, not yet followed.
+    pub armed: Vec<(usize, FaultId)>,
+    /// Steps in force until healing, whose lifting makes the path usable.
+    pub in_force: Vec<usize>,
+}
+
+/// The environment failed while the schedule played.
+#[derive(Debug, thiserror::Error)]
+pub enum ConductError {
+    /// The broker did not do what the step asked.
+    #[error("step {step}: {source}")]
+    Broker {
+        /// Step, from 1.
+        step: usize,
+        /// Why.
+        source: BrokerError,
+    },
+    /// The harness's session did not do what the step asked.
+    #[error("step {step}: {source}")]
+    Backstage {
+        /// Step, from 1.
+        step: usize,
+        /// Why.
+        source: BackstageError,
+    },
+    /// The network refused the fault.
+    #[error("step {step}: {source}")]
+    Fault {
+        /// Step, from 1.
+        step: usize,
+        /// Why.
+        source: gauntlet_network::FaultError,
+    },
+}
+
+impl Conductor<'_> {
+    /// Puts in force what is to go wrong before the subject starts.
+    pub async fn arm_start_steps(&mut self) -> Result<(), ConductError> {
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if let (Trigger::Start, Some(fault)) = (&step.when, &step.fault) {
+                let id = self.arm(index, step, fault).await?;
+                self.armed.push((index, id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Plays the steps, those armed before the start first. A step whose trigger is not met in time is
+    /// recorded as missed, and the next one is played.
+    pub async fn play(&mut self, publisher: &mut Publisher) -> Result<(), ConductError> {
+        for (index, id) in std::mem::take(&mut self.armed) {
+            self.follow(index, &self.plan.steps[index], id).await?;
+        }
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if step.when == Trigger::Start {
+                continue;
+            }
+            if let Err(missing) = self.await_trigger(index, step, publisher).await {
+                self.recorder.record(What::StepMissed { step: index, missing });
+                continue;
+            }
+            self.perform(index, step).await?;
+            publisher.go();
+        }
+        Ok(())
+    }
+
+    async fn await_trigger(&self, index: usize, step: &Step, publisher: &mut Publisher) -> Result<(), String> {
+        match step.when {
+            Trigger::Start | Trigger::Frame { .. } => Ok(()),
+            Trigger::After(pause) => {
+                tokio::time::sleep_until(Instant::now() + pause).await;
+                Ok(())
+            }
+            Trigger::Handled(n) => {
+                let enough = |l: &Ledger| {
+                    alive(l, Progress::when(l.handled >= n, || format!("{} of {n} messages handled", l.handled)))
+                };
+                self.recorder.until(TRIGGER_BOUND, enough).await
+            }
+            Trigger::HandledBetween { .. } => Err("an unresolved random moment".into()),
+            Trigger::Idle => self.await_idle(index, publisher).await,
+        }
+    }
+
+    /// Recovered from what came before, publisher paused, everything handled and settled, and still consuming.
+    async fn await_idle(&self, index: usize, publisher: &mut Publisher) -> Result<(), String> {
+        self.recorder.until(TRIGGER_BOUND, |l| alive(l, recovered(l))).await?;
+        if !publisher.pause(TRIGGER_BOUND).await {
+            return Err("the publisher's confirms did not come".into());
+        }
+        self.recorder.until(TRIGGER_BOUND, |l| alive(l, caught_up(l))).await?;
+        let recoveries = (0..index).filter(|i| self.plan.steps[*i].when == Trigger::Idle).count() as u32;
+        if recoveries > 0 {
+            self.probe.sample(Moment::Recovered(recoveries));
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, index: usize, step: &Step) -> Result<(), ConductError> {
+        if let Some(fault) = &step.fault {
+            let id = self.arm(index, step, fault).await?;
+            return self.follow(index, step, id).await;
+        }
+        let fault = describe(step);
+        self.recorder.record(What::Injected { step: index, fault });
+        if let Some(fault) = step.broker {
+            self.on_broker(index, fault).await?;
+        }
+        if let Some(request) = step.subject {
+            let note = match request {
+                SubjectFault::Stop => {
+                    self.recorder.record(What::StopRequested);
+                    self.stop.cancel();
+                    "asked to stop"
+                }
+                SubjectFault::Abort => {
+                    self.recorder.record(What::AbortRequested);
+                    self.abort.cancel();
+                    "asked to stop at once"
+                }
+            };
+            self.fired(index, note);
+        }
+        Ok(())
+    }
+
+    fn usable(&self, step: usize) {
+        self.recorder.record(What::PathUsable { step });
+    }
+
+    fn fired(&self, step: usize, note: &str) {
+        self.recorder.record(What::Fired { step, conn: None, note: note.to_owned() });
+    }
+
+    /// Injects the step's fault; when this returns, the next byte, or the armed point, feels it.
+    async fn arm(&self, index: usize, step: &Step, fault: &Fault) -> Result<FaultId, ConductError> {
+        let failed = |source| ConductError::Fault { step: index + 1, source };
+        let mut injection = Injection::from(fault.clone());
+        if let Trigger::Frame { way, name, nth, edge } = &step.when {
+            injection.at = Some(Point { way: *way, frame: name.clone(), nth: *nth, edge: *edge });
+        }
+        injection.connections = step.connections;
+        self.tap.now_playing(index, describe(step));
+        let id = self.link.inject(injection).await.map_err(failed)?;
+        if step.resets {
+            let cut = self.link.inject(Fault::Rst { side: Side::Both }).await.map_err(failed)?;
+            self.link.lift(cut).await.map_err(failed)?;
+        }
+        Ok(id)
+    }
+
+    /// Waits until the fault has fired as often as the step says, or has lasted; the path is usable when it is over.
+    async fn follow(&mut self, index: usize, step: &Step, id: FaultId) -> Result<(), ConductError> {
+        let outage = step.fault.as_ref().map_or(Outage::None, outage);
+        if let Some(wanted) = fires_by_itself(step) {
+            let fired = self.recorder.until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, wanted))).await;
+            if let Err(missing) = fired {
+                self.recorder.record(What::StepMissed { step: index, missing });
+            }
+        }
+        if let Some(lasts) = step.lasts {
+            tokio::time::sleep_until(Instant::now() + lasts).await;
+            let lifted = self.link.lift(id).await;
+            lifted.map_err(|source| ConductError::Fault { step: index + 1, source })?;
+        }
+        match outage {
+            Outage::None => {}
+            Outage::WhileInForce if step.lasts.is_none() && !of_its_own_connection(step) => {
+                self.in_force.push(index);
+            }
+            Outage::WhileInForce | Outage::Momentary => {
+                self.usable(index);
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_broker(&self, index: usize, fault: BrokerFault) -> Result<(), ConductError> {
+        let failed = |source| ConductError::Broker { step: index + 1, source };
+        let backstage_failed = |source| ConductError::Backstage { step: index + 1, source };
+        let restart = |how, note: &'static str| async move {
+            self.broker.down(how).await.map_err(failed)?;
+            self.fired(index, note);
+            let answered = self.broker.up().await.map_err(failed)?;
+            self.link.set_upstream(self.broker.addr());
+            self.recorder.record_at(answered.into_std(), What::PathUsable { step: index });
+            Ok(())
+        };
+        match fault {
+            BrokerFault::RestartApp => restart(Restart::App, "the broker's application stopped").await,
+            BrokerFault::Restart => restart(Restart::Graceful, "the broker's node stopped").await,
+            BrokerFault::Kill => restart(Restart::Kill, "the broker's node was killed").await,
+            BrokerFault::CloseConnections => {
+                let closed = self.probe.close_connections(self.vhost).await.map_err(failed)?;
+                let note = format!("the broker closed {closed} connections");
+                self.fired(index, &note);
+                self.usable(index);
+                Ok(())
+            }
+            BrokerFault::RedeclareQueue => {
+                let url = self.broker.url(self.vhost);
+                let session = Backstage::open(&url).await.map_err(backstage_failed)?;
+                session.redeclare(&self.plan.queue).await.map_err(backstage_failed)?;
+                session.close().await;
+                self.fired(index, "the queue was deleted and declared anew");
+                self.usable(index);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lifts every fault, verified by read-back; the path is usable from here on.
+    pub async fn heal(&mut self) -> Result<(), String> {
+        self.link.lift_all().await.map_err(|e| e.to_string())?;
+        let left = self.link.active();
+        if !left.is_empty() {
+            return Err(format!("{} faults still in force after lifting them all", left.len()));
+        }
+        for step in std::mem::take(&mut self.in_force) {
+            self.usable(step);
+        }
+        Ok(())
+    }
+}
+
+/// Whether new connections can get through while a fault is in force.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    /// It slows or shapes; nothing has to recover.
+    None,
+    /// It breaks what is there; new connections get through at once.
+    Momentary,
+    /// Nothing gets through until it is lifted.
+    WhileInForce,
+}
+
+fn outage(fault: &Fault) -> Outage {
+    match fault {
+        Fault::Rst { .. } | Fault::Fin { .. } | Fault::Limit { .. } | Fault::Drop {} | Fault::Corrupt { .. } => {
+            Outage::Momentary
+        }
+        Fault::Blackhole { .. }
+        | Fault::Stall { .. }
+        | Fault::Refuse {}
+        | Fault::Ignore {}
+        | Fault::AcceptThenClose { .. } => Outage::WhileInForce,
+        _ => Outage::None,
+    }
+}
+
+/// A fault anchored to a frame, or to the next so many connections, touches these alone.
+fn of_its_own_connection(step: &Step) -> bool {
+    matches!(step.when, Trigger::Frame { .. }) || step.connections.is_some()
+}
+
+/// How many times the step must have fired before the schedule goes on; `None` when it is simply in force.
+fn fires_by_itself(step: &Step) -> Option<usize> {
+    match (&step.when, step.connections) {
+        (Trigger::Start, None) => None,
+        (_, Some(n)) => Some(n as usize),
+        (Trigger::Frame { edge: Edge::Before | Edge::Inside(_) | Edge::After, .. }, None) => Some(1),
+        _ => None,
+    }
+}
+
+fn fired_times(l: &Ledger, step: usize, wanted: usize) -> Progress {
+    let fired = l.steps.get(&step).map_or(0, |s| s.fired.len());
+    Progress::when(fired >= wanted, || format!("the fault fired {fired} of {wanted} times"))
+}
+
+/// Nothing more comes from a subject that has ended.
+pub fn alive(l: &Ledger, progress: Progress) -> Progress {
+    match progress {
+        Progress::Missing(what) if l.subject_ended.is_some() => {
+            Progress::Hopeless(format!("{what}, and the subject has ended"))
+        }
+        progress => progress,
+    }
+}
+
+/// Since the path was last usable, a handler began and succeeded.
+fn recovered(l: &Ledger) -> Progress {
+    let Some(usable) = l.steps.values().flat_map(|s| &s.usable).max() else { return Progress::Done };
+    let since = |h: &crate::history::ledger::Handling| {
+        h.start >= *usable && h.end.is_some_and(|(_, ok)| ok)
+    };
+    let handled = l.messages.values().rev().flat_map(|m| &m.handlings).any(since);
+    Progress::when(handled, || "nothing was handled since the path was usable again".into())
+}
+
+/// Everything confirmed is handled and settled, nothing runs, and the subject consumes.
+pub fn caught_up(l: &Ledger) -> Progress {
+    let unhandled = l.unhandled().count();
+    if unhandled > 0 {
+        let first: Vec<String> = l.unhandled().take(3).map(|id| format!("m{id}")).collect();
+        return Progress::Missing(format!("{unhandled} messages not handled ({}...)", first.join(", ")));
+    }
+    let (running, outstanding) = (l.running(), l.outstanding());
+    if running + outstanding > 0 {
+        return Progress::Missing(format!("{running} handlers running, {outstanding} deliveries unsettled"));
+    }
+    Progress::when(l.consuming(), || "no consumer is subscribed".into())
+}

@@ -1,0 +1,13 @@
+//! The record of a run: every event on one monotonic clock, append-only, on disk as it happens.
+//!
+//! Owns events, their recording and reading, and the fold that pairs deliveries with
+//! settlements. It judges nothing.
+
+pub mod event;
+pub mod ledger;
+mod reader;
+mod recorder;
+
+pub use event::{Ending, Event, Moment, Phase, SubjectEnd, What};
+pub use reader::{History, HistoryError};
+pub use recorder::{Progress, Recorder};

@@ -1,0 +1,99 @@
+//! From a plan and a history to a verdict: runs the checkers and holds the scenario to what it said it decides.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkers::{Case, decide_all};
+use crate::history::ledger::Ledger;
+use crate::history::{History, HistoryError};
+use crate::plan::{FORMAT, Plan};
+use crate::verdict::{Finding, Outcome, Verdict};
+
+/// A run judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The worst of the findings.
+    pub verdict: Verdict,
+    /// What each checker found, in the order of the catalogue.
+    pub findings: Vec<Finding>,
+}
+
+impl Judgement {
+    /// The findings that fail.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.outcome == Outcome::Fail)
+    }
+
+    /// The findings that could not be decided.
+    pub fn unknowns(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.outcome == Outcome::Unknown)
+    }
+}
+
+/// Judges a run from its plan and history alone.
+pub fn judge(plan: &Plan, history: &History) -> Judgement {
+    let ledger = Ledger::of(history.events());
+    let mut findings = decide_all(&Case { plan, history, ledger: &ledger });
+    for finding in &mut findings {
+        // A scenario that is there for an invariant and did not put it at stake has shown nothing.
+        let wanted = plan.scenario.decides.contains(&finding.checker);
+        if wanted && finding.outcome == Outcome::NotAtStake {
+            finding.outcome = Outcome::Unknown;
+            finding.summary = format!("this scenario is there to decide it, but: {}", finding.summary);
+        }
+    }
+    let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));
+    Judgement { verdict, findings }
+}
+
+/// A run directory that cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The plan cannot be read.
+    #[error("failed to read {path}: {source}; is this the directory of a run (plan.json, history.jsonl)?")]
+    Plan {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The plan is not one.
+    #[error("{path} is not a plan: {source}")]
+    Format {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Another version wrote it.
+    #[error("{path} has format {found}; this gauntlet reads format {FORMAT}: use the version that wrote it")]
+    Version {
+        /// File.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+/// Reads a run back from its directory.
+pub fn load(dir: &Path) -> Result<(Plan, History), CheckError> {
+    let path = dir.join("plan.json");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| CheckError::Plan { path: path.clone(), source })?;
+    let format = |source| CheckError::Format { path: path.clone(), source };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(format)?;
+    let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if found != u64::from(FORMAT) {
+        return Err(CheckError::Version { path, found });
+    }
+    let mut plan: Plan = serde_json::from_value(value).map_err(format)?;
+    if plan.scenario.name.is_empty() {
+        plan.scenario.name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    }
+    let history = History::read(&dir.join("history.jsonl"))?;
+    Ok((plan, history))
+}

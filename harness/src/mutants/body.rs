@@ -1,0 +1,325 @@
+//! The consumer that every mutant is made of: small, plain, and correct when its defect is `None`.
+//!
+//! It dials with a deadline; has a channel for each worker; handles one message after the other and
+//! acks it when it is handled, once for each message id; goes back to dialing, with a backoff, when
+//! anything at all ends its work; and on a stop finishes what it has begun and closes in order. Whether
+//! a connection, a channel or a consumer was lost makes no difference to it: all of them mean a new
+//! connection, once the handlers have ended. The questions after `defect` are the mutants' only
+//! difference; see [`Defect`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer, ErrorKind};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::defect::Defect;
+use super::line::{Line, within};
+use super::{ack_multiple, deaf_heartbeats, left_behind, resurrects, silence_unnoticed};
+use crate::subject::{BackoffPromise, Jitter, Job, Running};
+
+/// How long connecting, setting up a consumer, and each step of closing may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The first delay; it doubles.
+const BASE: Duration = Duration::from_millis(50);
+/// The longest delay.
+const CAP: Duration = Duration::from_millis(400);
+
+/// How it spaces its attempts.
+pub(super) fn backoff() -> BackoffPromise {
+    BackoffPromise {
+        first_at_once: true,
+        base: BASE,
+        factor: 2.0,
+        cap: CAP,
+        jitter: Jitter::Full,
+        max_attempts: None,
+    }
+}
+
+/// Consumes until told to stop.
+pub(super) fn run(job: Job, defect: Defect) -> Running {
+    Box::pin(async move {
+        let _ghost = (defect == Defect::Resurrects).then(|| resurrects::Ghost::new(&job.url));
+        let body = Arc::new(Body::new(job, defect));
+        let twin = async {
+            body.lost.cancelled().await;
+            body.connections().await
+        };
+        tokio::select! {
+            biased;
+            () = body.job.abort.cancelled(), if defect != Defect::SecondStopIgnored => Ok(()),
+            () = body.job.stop.cancelled(), if defect == Defect::DropsInFlight => Ok(()),
+            (one, other) = async { tokio::join!(body.connections(), twin) },
+                if defect == Defect::ReconnectsTwice => one.and(other),
+            ended = body.connections(), if defect != Defect::ReconnectsTwice => ended,
+        }
+    })
+}
+
+/// What lives as long as the consumer.
+pub(super) struct Body {
+    /// Its orders.
+    pub(super) job: Job,
+    /// What is wrong with it.
+    pub(super) defect: Defect,
+    /// Ids of the messages whose handling succeeded.
+    done: Mutex<HashSet<String>>,
+    /// Cancelled when a connection was lost for the first time.
+    lost: CancellationToken,
+    /// By worker: the tag it acked last.
+    acked: Mutex<BTreeMap<u16, u64>>,
+    /// What lost connections leave behind.
+    attic: left_behind::Attic,
+}
+
+/// One worker on one connection.
+#[derive(Clone)]
+pub(super) struct Worker {
+    body: Arc<Body>,
+    line: Arc<Line>,
+    number: u16,
+    /// Stop taking messages: a stop, or another worker of the connection came to an end.
+    leave: CancellationToken,
+    /// Whether a worker of this connection ever consumed.
+    consumed: Arc<AtomicBool>,
+}
+
+impl Body {
+    fn new(job: Job, defect: Defect) -> Body {
+        Body {
+            job,
+            defect,
+            done: Mutex::default(),
+            lost: CancellationToken::new(),
+            acked: Mutex::default(),
+            attic: left_behind::Attic::default(),
+        }
+    }
+
+    /// One connection after the other, until a stop or a refusal.
+    async fn connections(self: &Arc<Self>) -> Result<(), String> {
+        let mut failures = 0;
+        loop {
+            if !self.pause(failures).await {
+                return Ok(());
+            }
+            self.job.attempt(failures);
+            let dialed = tokio::select! {
+                () = self.job.stop.cancelled(), if self.defect != Defect::StopHangs => return Ok(()),
+                dialed = self.dial() => dialed,
+            };
+            let line = match dialed {
+                Ok(line) => line,
+                Err(e) if refused(&e) && self.defect != Defect::AuthRetry => return Err(e.to_string()),
+                Err(e) if self.defect == Defect::TransientFatal => return Err(e.to_string()),
+                Err(_) => {
+                    failures += 1;
+                    continue;
+                }
+            };
+            let consumed = self.serve(line).await;
+            if self.job.stop.is_cancelled() {
+                return Ok(());
+            }
+            self.lost.cancel();
+            match self.defect {
+                Defect::NeverReconnects => {
+                    self.job.stop.cancelled().await;
+                    return Ok(());
+                }
+                Defect::PanicsOnLoss => panic!("the connection was lost"),
+                _ => failures = if consumed { 0 } else { failures + 1 },
+            }
+        }
+    }
+
+    /// Waits before an attempt; false when a stop came first.
+    async fn pause(&self, failures: u32) -> bool {
+        let longest = match failures {
+            0 => Duration::ZERO,
+            _ => (BASE * 2_u32.saturating_pow(failures.min(8) - 1)).min(CAP),
+        };
+        let delay = match self.defect {
+            Defect::HotLoop => Duration::ZERO,
+            _ => longest.mul_f64(rand::random_range(0.0..=1.0)),
+        };
+        tokio::select! {
+            biased;
+            () = self.job.stop.cancelled(), if self.defect != Defect::StopHangs => false,
+            () = sleep_until(Instant::now() + delay) => true,
+        }
+    }
+
+    async fn dial(&self) -> Result<Line, lapin::Error> {
+        let limit = (self.defect != Defect::NoHandshakeDeadline).then_some(DEADLINE);
+        let asked = format!("heartbeat={}", self.job.heartbeat);
+        let url = match self.defect {
+            Defect::HeartbeatsOff => self.job.url.replace(&asked, "heartbeat=0"),
+            Defect::SilenceUnnoticed => {
+                let (url, relay) = silence_unnoticed::Relay::start(&self.job).await?;
+                self.attic.keep_relay(relay);
+                url
+            }
+            _ => self.job.url.clone(),
+        };
+        Line::dial(&url, limit).await
+    }
+
+    /// Works on a connection until a stop or until something of it ends; says whether it ever consumed.
+    async fn serve(self: &Arc<Self>, line: Line) -> bool {
+        let (line, consumed) = (Arc::new(line), Arc::new(AtomicBool::new(false)));
+        let leave = self.job.stop.child_token();
+        let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
+        let mut workers = JoinSet::new();
+        for number in missing..self.job.workers {
+            let (body, line, leave) = (self.clone(), line.clone(), leave.clone());
+            workers.spawn(Worker { body, line, number, leave, consumed: consumed.clone() }.work());
+        }
+        while workers.join_next().await.is_some() {
+            // Whoever ends first takes the others along.
+            leave.cancel();
+        }
+        let stopped = self.job.stop.is_cancelled();
+        if !stopped && self.attic.keeps(self.defect, &self.job, &line).await {
+            return consumed.load(Ordering::Relaxed);
+        }
+        line.close(DEADLINE).await;
+        consumed.load(Ordering::Relaxed)
+    }
+}
+
+impl Worker {
+    async fn work(self) {
+        if let Err(error) = self.consume().await {
+            tracing::debug!(%error, worker = self.number, "a worker of a mutant ended");
+        }
+    }
+
+    async fn consume(&self) -> Result<(), lapin::Error> {
+        let (channel, mut consumer) = tokio::select! {
+            biased;
+            () = self.leave.cancelled() => return Ok(()),
+            opened = within(DEADLINE, self.open()) => opened?,
+        };
+        self.consumed.store(true, Ordering::Relaxed);
+        if self.body.defect == Defect::AckMultiple {
+            ack_multiple::consume(self, &channel, &mut consumer).await?;
+        } else {
+            while let Some(delivery) = self.next(&mut consumer).await {
+                self.take(&channel, delivery?).await?;
+            }
+        }
+        if !self.leave.is_cancelled() {
+            // The consumer is gone, and the connection goes with it.
+            return Ok(());
+        }
+        while self.body.defect == Defect::LosesPrefetched
+            && let Some(Some(Ok(delivery))) = consumer.next().now_or_never()
+        {
+            self.ack(&channel, delivery.delivery_tag).await?;
+        }
+        // Unsettled deliveries go back to the queue as the channel closes.
+        within(DEADLINE, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
+        within(DEADLINE, channel.close(200, "done".into())).await
+    }
+
+    async fn open(&self) -> Result<(Channel, Consumer), lapin::Error> {
+        let Body { job, defect, lost, acked, .. } = &*self.body;
+        let channel = self.line.connection.create_channel().await?;
+        if *defect != Defect::QosForgotten || !lost.is_cancelled() {
+            channel.basic_qos(job.prefetch, BasicQosOptions::default()).await?;
+        }
+        let options = BasicConsumeOptions { no_ack: *defect == Defect::AutoAck, ..Default::default() };
+        let (queue, tag) = (job.queue.as_str().into(), format!("worker-{}", self.number).into());
+        let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
+        let stale = acked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        if let Some(tag) = stale.filter(|_| *defect == Defect::StaleTag) {
+            channel.basic_ack(tag, BasicAckOptions::default()).await?;
+        }
+        Ok((channel, consumer))
+    }
+
+    /// The next delivery; `None` when there will be none.
+    pub(super) async fn next(&self, consumer: &mut Consumer) -> Option<Result<Delivery, lapin::Error>> {
+        let goes_on = self.body.defect == Defect::KeepsConsuming;
+        let next = tokio::select! {
+            biased;
+            () = self.leave.cancelled() => match goes_on {
+                true => timeout(BASE, consumer.next()).await.ok().flatten(),
+                false => None,
+            },
+            delivery = consumer.next() => delivery,
+        };
+        if next.is_none() && self.body.defect == Defect::ServerCancelIgnored && self.line.connected() {
+            self.leave.cancelled().await;
+        }
+        next
+    }
+
+    /// Handles a message unless it was handled before, then acks it.
+    async fn take(&self, channel: &Channel, delivery: Delivery) -> Result<(), lapin::Error> {
+        let defect = self.body.defect;
+        let tag = delivery.delivery_tag;
+        if defect == Defect::EarlyAck {
+            self.ack(channel, tag).await?;
+        }
+        let handled = self.handle(&delivery).await;
+        match handled {
+            Ok(()) if defect == Defect::EarlyAck => Ok(()),
+            Ok(()) => self.ack(channel, tag).await,
+            Err(_) => {
+                let options = BasicRejectOptions { requeue: false };
+                within(DEADLINE, channel.basic_reject(tag, options)).await
+            }
+        }
+    }
+
+    /// Handles a message unless it was handled before.
+    pub(super) async fn handle(&self, delivery: &Delivery) -> Result<(), String> {
+        let Body { job, defect, done, .. } = &*self.body;
+        let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+        let seen = match (*defect, &id) {
+            (Defect::NoDedup, _) => false,
+            (Defect::SkipsRedelivered, _) if delivery.redelivered => true,
+            (_, Some(id)) => done.lock().unwrap_or_else(PoisonError::into_inner).contains(id),
+            (_, None) => false,
+        };
+        if seen {
+            return Ok(());
+        }
+        let _deaf = (*defect == Defect::DeafHeartbeats).then(|| deaf_heartbeats::Deaf::new(&self.line));
+        job.handle(id.as_deref(), delivery.redelivered).await?;
+        done.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
+        Ok(())
+    }
+
+    async fn ack(&self, channel: &Channel, tag: u64) -> Result<(), lapin::Error> {
+        let times = match self.body.defect {
+            Defect::AutoAck => 0,
+            Defect::ForgetsAck if tag.is_multiple_of(40) => 0,
+            Defect::DoubleAck => 2,
+            _ => 1,
+        };
+        self.body.acked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, tag);
+        for _ in 0..times {
+            within(DEADLINE, channel.basic_ack(tag, BasicAckOptions::default())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the broker refused it: wrong password, no permission, or no such virtual host.
+fn refused(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(e) if matches!(e.get_id(), 403 | 530))
+}

@@ -1,0 +1,340 @@
+//! Consumers broken on purpose: for each class of bug one that has it, to prove that a checker
+//! catches it.
+//!
+//! Owns the catalogue: each mutant with its habit, the real bugs it stands for, and the scenario and
+//! checker that must catch it. In reading order: the consumer they are all made of, correct without a
+//! defect ([`body`], the [`control`]), its connection ([`line`]), the defects ([`defect`]), and the
+//! habits that take more than a line. A mutant differs from the control in one habit, so that its catch
+//! is not luck. No checker knows a mutant.
+
+mod body;
+mod line;
+mod defect;
+mod ack_multiple;
+mod deaf_heartbeats;
+mod silence_unnoticed;
+mod left_behind;
+mod resurrects;
+#[cfg(test)]
+mod driver;
+
+use crate::subject::{Entrant, Promises};
+use defect::Defect;
+
+/// A consumer with one bad habit.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does wrong, in one sentence.
+    pub habit: &'static str,
+    /// Reports of real consumers that did the same.
+    pub seen_in: &'static str,
+    /// The scenario that must catch it.
+    pub scenario: &'static str,
+    /// The checker that must fail it there.
+    pub checker: &'static str,
+    /// Makes it.
+    pub make: fn() -> Entrant,
+}
+
+/// The consumer without a bad habit. Nothing may be found wrong with it.
+pub fn control() -> Entrant {
+    entrant("control", Defect::None)
+}
+
+/// The mutant of this name.
+pub fn find(name: &str) -> Option<&'static Mutant> {
+    MUTANTS.iter().find(|m| m.name == name)
+}
+
+/// All mutants promise what the control promises.
+fn entrant(name: &str, defect: Defect) -> Entrant {
+    let promises =
+        Promises { reports_attempts: true, backoff: Some(body::backoff()), ..Promises::all() };
+    Entrant::new(name, promises, move |job| body::run(job, defect))
+}
+
+/// The catalogue.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "never-reconnects",
+        habit: "after a lost connection it sits there until it is stopped",
+        seen_in: "lapin#222, go-rabbitmq#47, watermill-amqp#30",
+        scenario: "rst-idle",
+        checker: "I12",
+        make: || entrant("never-reconnects", Defect::NeverReconnects),
+    },
+    Mutant {
+        name: "reconnects-twice",
+        habit: "after a lost connection two parties dial, each with all its consumers",
+        seen_in: "amqplib#25, amqplib#271, lyra#75",
+        scenario: "rst-load",
+        checker: "I17",
+        make: || entrant("reconnects-twice", Defect::ReconnectsTwice),
+    },
+    Mutant {
+        name: "panics-on-loss",
+        habit: "a lost connection is a panic",
+        seen_in: "amqplib#557, amqplib#338, go-rabbitmq#5",
+        scenario: "rst-idle",
+        checker: "I20",
+        make: || entrant("panics-on-loss", Defect::PanicsOnLoss),
+    },
+    Mutant {
+        name: "transient-fatal",
+        habit: "an attempt that fails is the end, whatever the reason",
+        seen_in: "spring-amqp#2027, bunny#740, lyra#28",
+        scenario: "refuse",
+        checker: "I22",
+        make: || entrant("transient-fatal", Defect::TransientFatal),
+    },
+    Mutant {
+        name: "auth-retry",
+        habit: "a refused login is tried again for ever",
+        seen_in: "EasyNetQ#1621",
+        scenario: "wrong-password",
+        checker: "I22",
+        make: || entrant("auth-retry", Defect::AuthRetry),
+    },
+    Mutant {
+        name: "hot-loop",
+        habit: "no delay between attempts to connect",
+        seen_in: "opencti#13763, pika#233",
+        scenario: "accept-then-close",
+        checker: "I13",
+        make: || entrant("hot-loop", Defect::HotLoop),
+    },
+    Mutant {
+        name: "no-handshake-deadline",
+        habit: "waits for connection.start for ever",
+        seen_in: "java#65, bunny#745, py-amqp#398",
+        scenario: "silent-start",
+        checker: "I12",
+        make: || entrant("no-handshake-deadline", Defect::NoHandshakeDeadline),
+    },
+    Mutant {
+        name: "heartbeats-off",
+        habit: "asks for no heartbeat, and gets the broker's minute",
+        seen_in: "pika#1046, php-amqplib#1029",
+        scenario: "blackhole",
+        checker: "I16",
+        make: || entrant("heartbeats-off", Defect::HeartbeatsOff),
+    },
+    Mutant {
+        name: "deaf-heartbeats",
+        habit: "its heartbeats stop while a handler runs",
+        seen_in: "pika#93, php-amqplib#725",
+        scenario: "slow-handler",
+        checker: "I15",
+        make: || entrant("deaf-heartbeats", Defect::DeafHeartbeats),
+    },
+    Mutant {
+        name: "silence-unnoticed",
+        habit: "sends its heartbeats and never misses the broker's",
+        seen_in: "php-amqplib#762, php-amqplib#792",
+        scenario: "blackhole-to-client",
+        checker: "I16",
+        make: || entrant("silence-unnoticed", Defect::SilenceUnnoticed),
+    },
+    Mutant {
+        name: "qos-forgotten",
+        habit: "no basic.qos on connections after the first",
+        seen_in: "smallrye-reactive-messaging#2084",
+        scenario: "rst-load",
+        checker: "I8",
+        make: || entrant("qos-forgotten", Defect::QosForgotten),
+    },
+    Mutant {
+        name: "forgets-worker",
+        habit: "one worker fewer consumes on connections after the first",
+        seen_in: "spring-amqp#637, go-rabbitmq#137",
+        scenario: "rst-load",
+        checker: "I17",
+        make: || entrant("forgets-worker", Defect::ForgetsWorker),
+    },
+    Mutant {
+        name: "server-cancel-ignored",
+        habit: "does not notice that the broker cancelled its consumers",
+        seen_in: "aio-pika#334, amqplib#736",
+        scenario: "queue-redeclared",
+        checker: "I12",
+        make: || entrant("server-cancel-ignored", Defect::ServerCancelIgnored),
+    },
+    Mutant {
+        name: "no-dedup",
+        habit: "handles again what it has handled",
+        seen_in: "broadway_rabbitmq#6, celery#4671",
+        scenario: "cut-deliver-ack",
+        checker: "I11",
+        make: || entrant("no-dedup", Defect::NoDedup),
+    },
+    Mutant {
+        name: "skips-redelivered",
+        habit: "takes a redelivered message for one it has handled, and acks it",
+        seen_in: "the flag says maybe: FACTS, redelivered",
+        scenario: "blackhole",
+        checker: "I1",
+        make: || entrant("skips-redelivered", Defect::SkipsRedelivered),
+    },
+    Mutant {
+        name: "auto-ack",
+        habit: "consumes with no_ack: what it has received and not handled is gone when it stops",
+        seen_in: "ruby-amqp/amqp#187",
+        scenario: "stop-in-flight",
+        checker: "I1",
+        make: || entrant("auto-ack", Defect::AutoAck),
+    },
+    Mutant {
+        name: "early-ack",
+        habit: "acks before it handles",
+        seen_in: "ruby-amqp/amqp#187, enqueue-dev#1165",
+        scenario: "steady",
+        checker: "I5",
+        make: || entrant("early-ack", Defect::EarlyAck),
+    },
+    Mutant {
+        name: "double-ack",
+        habit: "acks twice",
+        seen_in: "bunny#681, node-amqp-connection-manager#294 (what a 406 then sets off)",
+        scenario: "steady",
+        checker: "I4",
+        make: || entrant("double-ack", Defect::DoubleAck),
+    },
+    Mutant {
+        name: "forgets-ack",
+        habit: "does not ack every fortieth message it has handled",
+        seen_in: "rabbot#174, MassTransit#2072",
+        scenario: "steady",
+        checker: "I7",
+        make: || entrant("forgets-ack", Defect::ForgetsAck),
+    },
+    Mutant {
+        name: "ack-multiple",
+        habit: "acks everything up to the message just handled, while others before it are being handled",
+        seen_in: "rabbot#174 and its opposite",
+        scenario: "steady",
+        checker: "I6",
+        make: || entrant("ack-multiple", Defect::AckMultiple),
+    },
+    Mutant {
+        name: "stale-tag",
+        habit: "repeats the last ack of the old connection, with its old tag, on the new channel",
+        seen_in: "bunny#142, dotnet#200, EasyNetQ#1329, amqpextra#74",
+        scenario: "cut-deliver-ack",
+        checker: "I3",
+        make: || entrant("stale-tag", Defect::StaleTag),
+    },
+    Mutant {
+        name: "leaks-connection",
+        habit: "dials anew when its consumer ends, and leaves the old connection open",
+        seen_in: "NServiceBus.RabbitMQ#1115, dart_amqp#87",
+        scenario: "queue-redeclared",
+        checker: "I17",
+        make: || entrant("leaks-connection", Defect::LeaksConnection),
+    },
+    Mutant {
+        name: "leaks-tasks",
+        habit: "leaves a task behind for each lost connection",
+        seen_in: "streamdal/rabbit#27, lapin#283",
+        scenario: "leaks",
+        checker: "I18",
+        make: || entrant("leaks-tasks", Defect::LeaksTasks),
+    },
+    Mutant {
+        name: "leaks-threads",
+        habit: "leaves a thread behind for each lost connection",
+        seen_in: "march_hare#64",
+        scenario: "leaks",
+        checker: "I18",
+        make: || entrant("leaks-threads", Defect::LeaksThreads),
+    },
+    Mutant {
+        name: "leaks-sockets",
+        habit: "leaves a socket behind for each lost connection",
+        seen_in: "bunny#115, haigha#95",
+        scenario: "leaks",
+        checker: "I18",
+        make: || entrant("leaks-sockets", Defect::LeaksSockets),
+    },
+    Mutant {
+        name: "drops-in-flight",
+        habit: "on a stop it drops its handlers and its connection as they are",
+        seen_in: "nsweeting/rabbit#102",
+        scenario: "stop-in-flight",
+        checker: "I19",
+        make: || entrant("drops-in-flight", Defect::DropsInFlight),
+    },
+    Mutant {
+        name: "loses-prefetched",
+        habit: "on a stop it acks what it has received and not begun",
+        seen_in: "ruby-amqp/amqp#187",
+        scenario: "stop-in-flight",
+        checker: "I1",
+        make: || entrant("loses-prefetched", Defect::LosesPrefetched),
+    },
+    Mutant {
+        name: "keeps-consuming",
+        habit: "on a stop it goes on as long as messages come",
+        seen_in: "nsweeting/rabbit#102",
+        scenario: "stop-in-flight",
+        checker: "I19",
+        make: || entrant("keeps-consuming", Defect::KeepsConsuming),
+    },
+    Mutant {
+        name: "stop-hangs",
+        habit: "asked to stop while disconnected it waits for the connection to come back",
+        seen_in: "lapin#400, bunny#353, rascal#126",
+        scenario: "stop-disconnected",
+        checker: "I19",
+        make: || entrant("stop-hangs", Defect::StopHangs),
+    },
+    Mutant {
+        name: "second-stop-ignored",
+        habit: "does not listen to a second request to stop",
+        seen_in: "rascal#126",
+        scenario: "second-stop",
+        checker: "I20",
+        make: || entrant("second-stop-ignored", Defect::SecondStopIgnored),
+    },
+    Mutant {
+        name: "resurrects",
+        habit: "a leftover thread dials once more after the consumer has ended",
+        seen_in: "bunny#376, lyra#75",
+        scenario: "steady",
+        checker: "I32",
+        make: || entrant("resurrects", Defect::Resurrects),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::checkers::CHECKERS;
+
+    #[test]
+    fn names_are_unique_and_lead_to_their_mutants() {
+        let names: BTreeSet<&str> = MUTANTS.iter().map(|m| m.name).collect();
+        assert_eq!(names.len(), MUTANTS.len());
+        for mutant in MUTANTS {
+            assert_eq!((mutant.make)().name, mutant.name);
+            assert_eq!(find(mutant.name).map(|m| m.name), Some(mutant.name));
+        }
+        assert!(find("control").is_none());
+    }
+
+    #[test]
+    fn every_checker_named_exists() {
+        for mutant in MUTANTS {
+            assert!(CHECKERS.iter().any(|c| c.id == mutant.checker), "{}", mutant.name);
+        }
+    }
+
+    #[test]
+    fn a_mutant_is_held_to_what_the_control_promises() {
+        let control = control().promises;
+        assert!(MUTANTS.iter().all(|m| (m.make)().promises == control));
+    }
+}

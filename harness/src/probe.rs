@@ -1,0 +1,120 @@
+//! Asks what the subject's process and the broker hold, at the moments that matter, and records it.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::backstage::OWN_NAME;
+use crate::broker::{Broker, BrokerError, ConnectionInfo};
+use crate::history::{Moment, Recorder, What};
+use crate::subject::count;
+
+/// Between two questions to the broker about the same thing.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a broker may take to list a connection it has accepted.
+const LISTED: Duration = Duration::from_secs(8);
+
+/// Counts resources for one run.
+pub struct Probe<'a> {
+    recorder: &'a Recorder,
+    runtime: OnceLock<Handle>,
+    link: SocketAddr,
+    broker: &'a Broker,
+    alone: bool,
+}
+
+impl<'a> Probe<'a> {
+    /// A probe of a subject that reaches `broker` through `link`; `alone` when nothing else runs in this process.
+    pub fn new(recorder: &'a Recorder, link: SocketAddr, broker: &'a Broker, alone: bool) -> Probe<'a> {
+        Probe { recorder, runtime: OnceLock::new(), link, broker, alone }
+    }
+
+    /// The subject runs on this runtime from now on.
+    pub fn attach(&self, runtime: &Handle) {
+        // A run starts its subject once; a second call would be the same runtime.
+        let _ = self.runtime.set(runtime.clone());
+    }
+
+    /// Counts what the process holds.
+    pub fn sample(&self, at: Moment) {
+        let r = count(self.link);
+        let tasks = self.runtime.get().map(|r| r.metrics().num_alive_tasks() as u32);
+        self.recorder.record(What::Sample {
+            at,
+            tasks,
+            threads: r.threads,
+            fds: r.fds,
+            sockets: r.sockets,
+            rss_kib: r.rss_kib,
+            alone: self.alone,
+        });
+    }
+
+    /// The subject's connections, as the broker lists them.
+    pub async fn connections(&self, vhost: &str) -> Result<Vec<ConnectionInfo>, BrokerError> {
+        let mut all = self.broker.connections(vhost).await?;
+        all.retain(|c| c.client_name.as_deref() != Some(OWN_NAME));
+        Ok(all)
+    }
+
+    /// Records what the broker holds for the subject once it is as `wanted`, or as it is after `bound`.
+    pub async fn broker_holds(
+        &self,
+        vhost: &str,
+        queue: &str,
+        at: Moment,
+        bound: Duration,
+        wanted: impl Fn(&Holds) -> bool,
+    ) -> Result<(), BrokerError> {
+        let deadline = Instant::now() + bound;
+        let holds = loop {
+            let holds = self.holds(vhost, queue).await?;
+            if wanted(&holds) || Instant::now() >= deadline {
+                break holds;
+            }
+            tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
+        };
+        let Holds { connections, channels, consumers, unacked } = holds;
+        self.recorder.record(What::BrokerHolds { connections, channels, consumers, unacked, at });
+        Ok(())
+    }
+
+    async fn holds(&self, vhost: &str, queue: &str) -> Result<Holds, BrokerError> {
+        let connections = self.connections(vhost).await?;
+        let queue = self.broker.queue(vhost, queue).await?;
+        Ok(Holds {
+            connections: connections.len() as u32,
+            channels: connections.iter().map(|c| c.channels as u32).sum(),
+            consumers: queue.as_ref().map_or(0, |q| q.consumers as u32),
+            unacked: queue.map(|q| q.unacked as u32),
+        })
+    }
+
+    /// Has the broker close every connection of the subject; waits until it lists at least one.
+    pub async fn close_connections(&self, vhost: &str) -> Result<usize, BrokerError> {
+        let deadline = Instant::now() + LISTED;
+        loop {
+            let listed = self.connections(vhost).await?;
+            if !listed.is_empty() || Instant::now() >= deadline {
+                return self.broker.close_connections(vhost, "closed by Gauntlet").await;
+            }
+            tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
+        }
+    }
+}
+
+/// What a broker holds for a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Connections.
+    pub connections: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Consumers of the queue.
+    pub consumers: u32,
+    /// Deliveries the broker waits to be settled.
+    pub unacked: Option<u32>,
+}

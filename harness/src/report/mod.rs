@@ -1,0 +1,4 @@
+//! What people read: the trace of a run, and the summary of many.
+
+pub mod summary;
+pub mod trace;

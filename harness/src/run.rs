@@ -1,0 +1,336 @@
+//! One run, as a straight line: environment, subject, phases, history.
+//!
+//! Owns the order of the phases and their bounds. It records; it judges nothing ([`crate::checkers`]),
+//! and it plays no fault itself ([`crate::conductor`]).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gauntlet_network::{Link, Seed};
+use tokio_util::sync::CancellationToken;
+
+use crate::backstage::{Backstage, BackstageError};
+use crate::broker::{Broker, BrokerError};
+use crate::conductor::{ConductError, Conductor, alive, caught_up};
+use crate::history::ledger::{self, Ledger};
+use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, What};
+use crate::plan::Plan;
+use crate::probe::{Holds, Probe};
+use crate::scenario::{Ends, Trigger};
+use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Refused, Work};
+use crate::tap::StepTap;
+use crate::workload::Publisher;
+
+/// The subject must consume, with nothing in its way, within this.
+const START_BOUND: Duration = Duration::from_secs(10);
+/// Messages handled before the first fault (fewer when the workload is smaller).
+const STEADY_MESSAGES: u32 = 20;
+/// Those must be handled within this.
+const STEADY_BOUND: Duration = Duration::from_secs(10);
+/// A subject that is refused and keeps trying is watched for this long.
+const REFUSED_WATCH: Duration = Duration::from_secs(3);
+/// A subject that is refused and promises to give up must do so within this.
+const REFUSED_BOUND: Duration = Duration::from_secs(10);
+/// Beyond its bound to stop, a subject is given this before it is torn down, so that "too late" can be told from "never".
+const STOP_GRACE: Duration = Duration::from_secs(2);
+/// After the subject's end the link is watched this long for connections that should not come.
+const AFTERLIFE: Duration = Duration::from_millis(250);
+/// The broker must forget the subject within this, and three heartbeats.
+const SETTLE_BOUND: Duration = Duration::from_secs(8);
+
+/// The environment could not be had, or failed under the run. Never the subject's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The harness's own session.
+    #[error(transparent)]
+    Backstage(#[from] BackstageError),
+    /// The schedule.
+    #[error(transparent)]
+    Conduct(#[from] ConductError),
+    /// The subject's host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The link.
+    #[error("failed to open the link to the broker: {0}")]
+    Link(gauntlet_network::link::StartError),
+    /// The run directory.
+    #[error("failed to write {path}: {source}")]
+    Output {
+        /// File.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Where a run takes place.
+pub struct Environment {
+    /// The broker; shared with other runs unless the scenario needs its own.
+    pub broker: Arc<Broker>,
+    /// A virtual host of this run alone.
+    pub vhost: String,
+    /// Whether nothing else runs in this process.
+    pub alone: bool,
+}
+
+/// Plays `plan` against `entrant`. The history is streamed to `dir/history.jsonl` beside `dir/plan.json`,
+/// or kept in memory alone.
+pub async fn run(
+    plan: &Plan,
+    entrant: &Entrant,
+    environment: &Environment,
+    dir: Option<&Path>,
+) -> Result<History, RunError> {
+    let recorder = open_output(plan, dir)?;
+    let Environment { broker, vhost, .. } = environment;
+    broker.create_vhost(vhost).await?;
+    let outcome = in_vhost(plan, entrant, environment, &recorder).await;
+    let deleted = broker.delete_vhost(vhost).await;
+    outcome?;
+    deleted?;
+    recorder.record(What::End);
+    let path = dir.map(|d| d.join("history.jsonl")).unwrap_or_default();
+    recorder.history().map_err(|source| RunError::Output { path, source })
+}
+
+fn open_output(plan: &Plan, dir: Option<&Path>) -> Result<Recorder, RunError> {
+    let output = |path: &Path, source| RunError::Output { path: path.to_owned(), source };
+    let Some(dir) = dir else {
+        return Recorder::new(None).map_err(|e| output(Path::new(""), e));
+    };
+    std::fs::create_dir_all(dir).map_err(|e| output(dir, e))?;
+    let path = dir.join("plan.json");
+    let text = serde_json::to_string_pretty(plan).map_err(|e| output(&path, e.into()))?;
+    std::fs::write(&path, text).map_err(|e| output(&path, e))?;
+    let path = dir.join("history.jsonl");
+    Recorder::new(Some(&path)).map_err(|e| output(&path, e))
+}
+
+async fn in_vhost(
+    plan: &Plan,
+    entrant: &Entrant,
+    environment: &Environment,
+    recorder: &Recorder,
+) -> Result<(), RunError> {
+    let Environment { broker, vhost, .. } = environment;
+    let url = broker.url(vhost);
+    let backstage = Backstage::open(&url).await?;
+    backstage.declare(&plan.queue).await?;
+    backstage.close().await;
+    let tap = Arc::new(StepTap::new(recorder.clone()));
+    let link = Link::builder(&plan.scenario.name)
+        .upstream(broker.addr())
+        .tap(tap.clone())
+        .seed(Seed(plan.seed).derive(&plan.scenario.name))
+        .start()
+        .await
+        .map_err(RunError::Link)?;
+    let mut publisher = Publisher::start(&url, &plan.queue, &plan.scenario.workload, recorder);
+    let probe = Probe::new(recorder, link.addr(), broker, environment.alone);
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let conductor = Conductor {
+        plan,
+        recorder,
+        link: &link,
+        tap: &tap,
+        broker,
+        vhost,
+        probe: &probe,
+        stop: stop.clone(),
+        abort: abort.clone(),
+        armed: Vec::new(),
+        in_force: Vec::new(),
+    };
+    let job = job(plan, environment, &link, recorder, stop, abort);
+    let mut stage = Stage { plan, recorder, vhost, probe: &probe, conductor, publisher: &mut publisher };
+    let outcome = stage.play(entrant, job).await;
+    publisher.stop().await;
+    link.stop().await;
+    outcome?;
+    recorder.record(What::Phase { phase: Phase::Close });
+    let backstage = Backstage::open(&broker.url(vhost)).await?;
+    backstage.count_remaining(&plan.queue, recorder).await?;
+    backstage.close().await;
+    Ok(())
+}
+
+fn job(
+    plan: &Plan,
+    environment: &Environment,
+    link: &Link,
+    recorder: &Recorder,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) -> Job {
+    let told = &plan.scenario.subject;
+    let (user, password) = environment.broker.credentials();
+    let url = AmqpUrl {
+        user: &user,
+        password: told.password.as_deref().unwrap_or(&password),
+        addr: link.addr(),
+        vhost: told.vhost.as_deref().unwrap_or(&environment.vhost),
+        heartbeat: told.heartbeat,
+    };
+    Job {
+        url: url.to_string(),
+        queue: plan.queue.clone(),
+        workers: told.workers,
+        prefetch: told.prefetch,
+        heartbeat: told.heartbeat,
+        stop,
+        abort,
+        work: Work::new(recorder.clone(), told.handler_time, told.slow.clone()),
+    }
+}
+
+struct Stage<'a> {
+    plan: &'a Plan,
+    recorder: &'a Recorder,
+    vhost: &'a str,
+    probe: &'a Probe<'a>,
+    conductor: Conductor<'a>,
+    publisher: &'a mut Publisher,
+}
+
+impl Stage<'_> {
+    /// From the subject's start to its end and what the broker holds then.
+    async fn play(&mut self, entrant: &Entrant, job: Job) -> Result<(), RunError> {
+        self.phase(Phase::Start);
+        self.probe.sample(Moment::Before);
+        self.conductor.arm_start_steps().await?;
+        let host = Host::start(entrant, job, self.recorder)?;
+        self.probe.attach(host.runtime());
+        let outcome = self.phases(&host).await;
+        host.stop().await;
+        outcome
+    }
+
+    async fn phases(&mut self, host: &Host) -> Result<(), RunError> {
+        let refused = self.plan.scenario.expect.outcome == Ends::Refused;
+        if !refused && !self.plan.steps.iter().any(|s| s.when == Trigger::Start) {
+            self.start_and_steady().await?;
+        }
+        self.phase(Phase::Faults);
+        self.publisher.go();
+        self.conductor.play(self.publisher).await?;
+        if refused {
+            self.watch_refused(host).await;
+        } else if self.plan.stops_early() {
+            // Healing would change what the subject stops in.
+            self.await_end(host).await;
+        }
+        self.phase(Phase::Heal);
+        let healed = self.conductor.heal().await;
+        self.bounded(Phase::Heal, healed);
+        if !refused && !self.plan.stops_early() {
+            self.drain().await?;
+        }
+        self.stop(host).await;
+        self.settle().await
+    }
+
+    async fn start_and_steady(&mut self) -> Result<(), RunError> {
+        let consumes = |l: &Ledger| alive(l, Progress::when(l.consuming(), || "no consume-ok was seen".into()));
+        let started = self.recorder.until(START_BOUND, consumes).await;
+        let consuming = started.is_ok();
+        self.bounded(Phase::Start, started);
+        if consuming {
+            self.broker_holds(Moment::Steady).await?;
+        }
+        self.phase(Phase::Steady);
+        self.publisher.go();
+        let wanted = STEADY_MESSAGES.min(self.plan.scenario.workload.messages / 2);
+        let handled = |l: &Ledger| {
+            let missing = || format!("{} of the first {wanted} messages handled", l.handled);
+            alive(l, Progress::when(l.handled >= wanted, missing))
+        };
+        let steady = self.recorder.until(STEADY_BOUND, handled).await;
+        self.bounded(Phase::Steady, steady);
+        self.probe.sample(Moment::Steady);
+        Ok(())
+    }
+
+    async fn drain(&mut self) -> Result<(), RunError> {
+        self.phase(Phase::Drain);
+        let bound = self.plan.scenario.expect.drains_within;
+        let published = match self.publisher.finished(bound).await {
+            true => Ok(()),
+            false => Err("the publisher was not done".to_owned()),
+        };
+        self.bounded(Phase::Drain, published);
+        let drained = self.recorder.until(bound, |l| alive(l, caught_up(l))).await;
+        let quiet = drained.is_ok();
+        self.bounded(Phase::Drain, drained);
+        self.probe.sample(Moment::Drained);
+        if quiet {
+            self.broker_holds(Moment::Drained).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the broker what it holds; its figures lag, so it is asked until they are what they should be.
+    async fn broker_holds(&self, at: Moment) -> Result<(), RunError> {
+        let workers = u32::from(self.plan.scenario.subject.workers);
+        let settled = |h: &Holds| {
+            (h.connections, h.channels, h.consumers, h.unacked) == (1, workers, workers, Some(0))
+        };
+        Ok(self.probe.broker_holds(self.vhost, &self.plan.queue, at, SETTLE_BOUND, settled).await?)
+    }
+
+    /// A subject that is refused gives up on its own, or keeps trying for as long as it is watched.
+    async fn watch_refused(&self, host: &Host) {
+        match self.plan.promises.refused {
+            Refused::GivesUp => _ = host.ended(REFUSED_BOUND).await,
+            Refused::KeepsTrying => _ = host.ended(REFUSED_WATCH).await,
+        }
+    }
+
+    async fn stop(&self, host: &Host) {
+        self.phase(Phase::Stop);
+        if !self.recorder.look(|l| l.stop_requested.is_some() || l.subject_ended.is_some()) {
+            self.recorder.record(What::StopRequested);
+            self.conductor.stop.cancel();
+        }
+        self.await_end(host).await;
+    }
+
+    async fn await_end(&self, host: &Host) {
+        let bound = self.plan.scenario.expect.stops_within + STOP_GRACE;
+        if !host.ended(bound).await && self.recorder.look(|l| l.subject_ended.is_none()) {
+            self.recorder.record(What::PhaseOverran {
+                phase: Phase::Stop,
+                missing: format!("the subject had not ended after {}", humantime::format_duration(bound)),
+            });
+            self.recorder.record(What::SubjectEnded { how: SubjectEnd::Overran });
+            self.conductor.abort.cancel();
+        }
+    }
+
+    async fn settle(&self) -> Result<(), RunError> {
+        self.phase(Phase::Settle);
+        let came_back = |l: &Ledger| {
+            let late = |c: &ledger::Connection| c.accepted > l.subject_ended;
+            Progress::when(l.connections.values().any(late), || "no connection after the end".into())
+        };
+        // Hoped not to come true: the link is watched for as long as that takes.
+        let _ = self.recorder.until(AFTERLIFE, came_back).await;
+        self.probe.sample(Moment::After);
+        let bound = SETTLE_BOUND + 3 * self.plan.heartbeat();
+        let gone = |h: &Holds| (h.connections, h.consumers, h.unacked.unwrap_or(0)) == (0, 0, 0);
+        Ok(self.probe.broker_holds(self.vhost, &self.plan.queue, Moment::After, bound, gone).await?)
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.recorder.record(What::Phase { phase });
+    }
+
+    fn bounded(&self, phase: Phase, outcome: Result<(), String>) {
+        if let Err(missing) = outcome {
+            self.recorder.record(What::PhaseOverran { phase, missing });
+        }
+    }
+}

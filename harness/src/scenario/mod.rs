@@ -1,0 +1,246 @@
+//! A scenario: workload, schedule of faults, expectations and deadlines, as one TOML file.
+//!
+//! Owns the file format and its validation; everything that can be refused is refused here, before
+//! any I/O. It does not play anything: [`crate::plan`] resolves it, [`crate::run`] plays it.
+
+mod duration;
+mod file;
+mod words;
+
+use std::time::Duration;
+
+use gauntlet_network::{Edge, Fault, Way};
+use serde::{Deserialize, Serialize};
+
+pub use file::{ScenarioError, nearest, parse};
+pub use words::describe;
+
+/// One scenario, as its file says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without `.toml`.
+    #[serde(default)]
+    pub name: String,
+    /// The failure story: the comment on top of the file.
+    #[serde(default)]
+    pub story: String,
+    /// One line.
+    pub title: String,
+    /// Checkers that must decide it; one of them not deciding makes the run Unknown.
+    pub decides: Vec<String>,
+    /// Runs alone in the process, so that threads, descriptors and memory are the subject's.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// Needs a broker of its own (it restarts or stops it).
+    #[serde(default)]
+    pub own_broker: bool,
+    /// What is published.
+    #[serde(default)]
+    pub workload: Workload,
+    /// What the subject is told.
+    #[serde(default)]
+    pub subject: Settings,
+    /// What goes wrong, in order.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+    /// What must come of it.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What is published, by a publisher with confirms that no fault touches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// Messages, with the dense ids 0.. .
+    pub messages: u32,
+    /// Messages per second; without it, as fast as they are confirmed.
+    pub rate: Option<f64>,
+    /// Octets of each body.
+    pub body: u32,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Workload { messages: 300, rate: Some(1000.0), body: 64 }
+    }
+}
+
+/// What the subject is told: its environment, and how long its handler takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Workers, each with a channel of its own.
+    pub workers: u16,
+    /// Unsettled deliveries a worker may hold.
+    pub prefetch: u16,
+    /// Seconds; in the URL the subject gets.
+    pub heartbeat: u16,
+    /// How long handling a message takes.
+    #[serde(with = "duration")]
+    pub handler_time: Duration,
+    /// One message whose handling takes longer.
+    pub slow: Option<Slow>,
+    /// A password other than the right one.
+    pub password: Option<String>,
+    /// A virtual host other than the right one.
+    pub vhost: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            workers: 2,
+            prefetch: 8,
+            heartbeat: 10,
+            handler_time: Duration::from_millis(1),
+            slow: None,
+            password: None,
+            vhost: None,
+        }
+    }
+}
+
+/// One message whose handling takes longer than the others'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// Its id.
+    pub message: u32,
+    /// How long it takes.
+    #[serde(with = "duration")]
+    pub time: Duration,
+}
+
+/// One thing that goes wrong, and when. Exactly one of `fault`, `broker` and `subject` is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// When.
+    pub when: Trigger,
+    /// A fault of the network.
+    pub fault: Option<Fault>,
+    /// A fault of the broker.
+    pub broker: Option<BrokerFault>,
+    /// A fault of the subject, or a request to it.
+    pub subject: Option<SubjectFault>,
+    /// How long it lasts; without it, a fault with a duration lasts until the schedule is through.
+    #[serde(with = "duration::option", default, skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Duration>,
+    /// Only the next so many new connections feel it.
+    pub connections: Option<u32>,
+    /// Once the fault is in force, the live connections are reset, so that new ones must meet it.
+    #[serde(default)]
+    pub resets: bool,
+    /// How many times the step is played (each time waiting for its trigger anew).
+    #[serde(default = "once")]
+    pub repeat: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// When a step is played.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trigger {
+    /// Before the subject starts.
+    Start,
+    /// When everything published so far was handled and settled; the publisher pauses until the step was played.
+    Idle,
+    /// So many distinct messages were handled.
+    Handled(u32),
+    /// A random count of handled messages, drawn from the seed, at least `from` and below `to`.
+    HandledBetween {
+        /// Lowest.
+        from: u32,
+        /// Highest, not reached.
+        to: u32,
+    },
+    /// So long after the step before it.
+    After(#[serde(with = "duration")] Duration),
+    /// At a point in the protocol, counted over all the subject's connections from when the step is reached.
+    Frame {
+        /// Direction.
+        way: Way,
+        /// Method name, `header`, `body`, `heartbeat` or `*`.
+        name: String,
+        /// Which one, from 1.
+        #[serde(default = "once")]
+        nth: u32,
+        /// Before it, after it, or `{ inside = n }` octets into it.
+        edge: Edge,
+    },
+}
+
+/// What can happen to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BrokerFault {
+    /// The application stops and starts within its node (connections get CONNECTION_FORCED).
+    RestartApp,
+    /// The node stops and starts.
+    Restart,
+    /// The node is killed and starts.
+    Kill,
+    /// The broker closes all the subject's connections.
+    CloseConnections,
+    /// The queue is deleted and declared anew; what was in it is published again by nobody.
+    RedeclareQueue,
+}
+
+/// What can happen to a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SubjectFault {
+    /// It is asked to stop: SIGTERM, or its equivalent in-process. The run goes on to the stop phase.
+    Stop,
+    /// It is asked a second time, and must end at once.
+    Abort,
+}
+
+/// What must come of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// From the path being usable again to the first handled message.
+    #[serde(with = "duration")]
+    pub recovers_within: Duration,
+    /// From healing to everything handled.
+    #[serde(with = "duration")]
+    pub drains_within: Duration,
+    /// From the request to stop to its end.
+    #[serde(with = "duration")]
+    pub stops_within: Duration,
+    /// How the subject ends.
+    pub outcome: Ends,
+    /// Frames that must have been on the wire, else the run is Unknown: `< basic.cancel`, `< connection.close 320`.
+    pub sees: Vec<String>,
+    /// Messages may be dropped with the queue that held them (the scenario deletes it).
+    pub queue_is_deleted: bool,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Expect {
+            recovers_within: Duration::from_secs(2),
+            drains_within: Duration::from_secs(15),
+            stops_within: Duration::from_secs(5),
+            outcome: Ends::Stopped,
+            sees: Vec::new(),
+            queue_is_deleted: false,
+        }
+    }
+}
+
+/// How the subject ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ends {
+    /// It stops when asked.
+    Stopped,
+    /// It is refused by the broker: gives up with a reason, or keeps trying slowly, as it promises.
+    Refused,
+}

@@ -1,0 +1,309 @@
+//! Runs many scenarios: shares one broker among those that can share it, several at a time.
+//!
+//! Owns which scenario runs when and on which broker. Scenarios with a broker of their own start
+//! first (they take longest), exclusive ones last and alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gauntlet_network::Seed;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
+use crate::history::History;
+use crate::judge::{Judgement, judge};
+use crate::plan::Plan;
+use crate::run::{Environment, RunError, run};
+use crate::scenario::Scenario;
+use crate::subject::Entrant;
+use crate::verdict::Verdict;
+
+/// One scenario against one consumer.
+#[derive(Clone)]
+pub struct Bout {
+    /// What is played.
+    pub scenario: Scenario,
+    /// Against whom.
+    pub entrant: Entrant,
+}
+
+/// How bouts are run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which broker.
+    pub broker: BrokerSpec,
+    /// The seed of all schedules.
+    pub seed: Seed,
+    /// Scenarios at a time; at least 1.
+    pub jobs: usize,
+    /// Where each scenario gets a directory; none keeps nothing on disk.
+    pub out: Option<PathBuf>,
+}
+
+/// What a suite tells while it runs.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A broker is being started, for all or for one scenario.
+    BrokerStarting {
+        /// For which scenario alone.
+        of: Option<String>,
+    },
+    /// It answers.
+    BrokerReady {
+        /// In words.
+        broker: String,
+        /// After so long.
+        took: Duration,
+    },
+    /// A scenario began.
+    Started {
+        /// Its name.
+        scenario: String,
+    },
+    /// A scenario is over.
+    Finished {
+        /// Its report.
+        report: Arc<RunReport>,
+    },
+}
+
+/// One scenario's outcome.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// Its name.
+    pub scenario: String,
+    /// Its title.
+    pub title: String,
+    /// The consumer's name.
+    pub subject: String,
+    /// Where its plan and history are.
+    pub dir: Option<PathBuf>,
+    /// How long it ran.
+    pub took: Duration,
+    /// What came of it.
+    pub outcome: RunOutcome,
+}
+
+/// What came of a scenario.
+#[derive(Clone, Debug)]
+pub enum RunOutcome {
+    /// It was played and judged.
+    Judged(Box<Played>),
+    /// It does not apply here.
+    Skipped(String),
+    /// The environment failed under it; nothing is said of the subject.
+    Broken(String),
+}
+
+/// A played scenario.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// Its plan.
+    pub plan: Plan,
+    /// Its history.
+    pub history: History,
+    /// The verdict.
+    pub judgement: Judgement,
+}
+
+impl RunReport {
+    /// The verdict, when there is one.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match &self.outcome {
+            RunOutcome::Judged(played) => Some(played.judgement.verdict),
+            _ => None,
+        }
+    }
+}
+
+/// The exit code of a suite: the worst verdict, or what kept it from having one.
+pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
+    let verdicts: Vec<Verdict> = reports.iter().filter_map(|r| r.verdict()).collect();
+    let broken = reports.iter().any(|r| matches!(r.outcome, RunOutcome::Broken(_)));
+    match (verdicts.contains(&Verdict::Fail), broken, verdicts.is_empty()) {
+        (true, _, _) => Verdict::Fail.exit_code(),
+        (false, true, _) => 3,
+        (false, false, true) => 4,
+        (false, false, false) => Verdict::merge(verdicts).exit_code(),
+    }
+}
+
+/// A suite that could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SuiteError {
+    /// No broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The directory for the runs cannot be had.
+    #[error("cannot write to the output directory {path}: {source}; choose another with --out")]
+    Out {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+type Hear = Arc<dyn Fn(News) + Send + Sync>;
+
+/// Runs the bouts and reports them in the order given.
+pub async fn run_suite(bouts: &[Bout], options: &Options, hear: Hear) -> Result<Vec<Arc<RunReport>>, SuiteError> {
+    if let Some(out) = &options.out {
+        try_out(out).map_err(|source| SuiteError::Out { path: out.clone(), source })?;
+    }
+    let run = RunId::new();
+    let shared = Arc::new(Shared {
+        options: options.clone(),
+        hear,
+        broker: OnceCell::new(),
+        permits: Semaphore::new(options.jobs.max(1)),
+        run,
+    });
+    // Whether there is a broker at all is known before anything is played.
+    if bouts.iter().any(|b| !b.scenario.own_broker) {
+        shared.broker().await?;
+    }
+    let reports = shared.clone().play(bouts).await;
+    if let Some(broker) = shared.broker.get()
+        && let Err(error) = broker.stop().await
+    {
+        tracing::warn!(%error, "failed to stop the broker");
+    }
+    Ok(reports)
+}
+
+fn try_out(out: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    let probe = out.join(".writable");
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(probe)
+}
+
+struct Shared {
+    options: Options,
+    hear: Hear,
+    broker: OnceCell<Arc<Broker>>,
+    permits: Semaphore,
+    run: RunId,
+}
+
+impl Shared {
+    async fn broker(&self) -> Result<Arc<Broker>, BrokerError> {
+        self.broker.get_or_try_init(|| self.start_broker(None)).await.cloned()
+    }
+
+    async fn start_broker(&self, of: Option<&str>) -> Result<Arc<Broker>, BrokerError> {
+        (self.hear)(News::BrokerStarting { of: of.map(str::to_owned) });
+        let began = Instant::now();
+        let broker = Box::pin(Broker::start(&self.options.broker, &self.run)).await?;
+        (self.hear)(News::BrokerReady { broker: in_words(&broker).await, took: began.elapsed() });
+        Ok(Arc::new(broker))
+    }
+
+    async fn play(self: Arc<Shared>, bouts: &[Bout]) -> Vec<Arc<RunReport>> {
+        let mut order: Vec<usize> = (0..bouts.len()).collect();
+        order.sort_by_key(|i| (!bouts[*i].scenario.own_broker, *i));
+        let (alone, together): (Vec<usize>, Vec<usize>) =
+            order.into_iter().partition(|i| bouts[*i].scenario.exclusive);
+        let mut reports: Vec<Option<Arc<RunReport>>> = vec![None; bouts.len()];
+        let mut playing = JoinSet::new();
+        for i in together {
+            let (shared, bout) = (self.clone(), bouts[i].clone());
+            playing.spawn(async move { (i, shared.one(i, &bout, false).await) });
+        }
+        while let Some(played) = playing.join_next().await {
+            // A panic in the harness is its own defect and must be seen as one.
+            let (i, report) = played.expect("the runner does not panic");
+            reports[i] = Some(report);
+        }
+        for i in alone {
+            reports[i] = Some(self.one(i, &bouts[i], true).await);
+        }
+        reports.into_iter().flatten().collect()
+    }
+
+    async fn one(&self, number: usize, bout: &Bout, alone: bool) -> Arc<RunReport> {
+        let scenario = &bout.scenario;
+        let _permit = self.permits.acquire().await;
+        (self.hear)(News::Started { scenario: scenario.name.clone() });
+        let began = Instant::now();
+        let dir = self.options.out.as_ref().map(|out| out.join(&scenario.name));
+        let outcome = match self.environment(number, scenario, alone).await {
+            Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
+            Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
+            Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(e.to_string()),
+        };
+        let report = Arc::new(RunReport {
+            scenario: scenario.name.clone(),
+            title: scenario.title.clone(),
+            subject: bout.entrant.name.clone(),
+            dir,
+            took: began.elapsed(),
+            outcome,
+        });
+        (self.hear)(News::Finished { report: report.clone() });
+        report
+    }
+
+    async fn environment(&self, number: usize, scenario: &Scenario, alone: bool) -> Result<Environment, RunOrSkip> {
+        if scenario.own_broker && matches!(self.options.broker, BrokerSpec::External { .. }) {
+            let why = "it takes the broker down, and this one is not ours; use --broker container or local";
+            return Err(RunOrSkip::Skip(why.into()));
+        }
+        let broker = match scenario.own_broker {
+            true => self.start_broker(Some(&scenario.name)).await?,
+            false => self.broker().await?,
+        };
+        let vhost = format!("gauntlet-{}-{number}-{}", self.run, scenario.name);
+        Ok(Environment { broker, vhost, alone })
+    }
+
+    async fn judged(&self, bout: &Bout, environment: Environment, dir: Option<&Path>) -> RunOutcome {
+        let broker = in_words(&environment.broker).await;
+        let Bout { scenario, entrant } = bout;
+        let Entrant { name, promises, .. } = entrant;
+        let plan = Plan::resolve(scenario, self.options.seed, name, promises, &broker);
+        let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
+        if scenario.own_broker
+            && let Err(error) = environment.broker.stop().await
+        {
+            tracing::warn!(%error, scenario = scenario.name, "failed to stop the scenario's broker");
+        }
+        match played {
+            Ok(history) => {
+                let judgement = judge(&plan, &history);
+                if let Some(dir) = dir
+                    && let Err(e) = save(dir, &judgement)
+                {
+                    return RunOutcome::Broken(e.to_string());
+                }
+                RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
+            }
+            Err(e) => RunOutcome::Broken(e.to_string()),
+        }
+    }
+}
+
+enum RunOrSkip {
+    Skip(String),
+    Broker(BrokerError),
+}
+
+impl From<BrokerError> for RunOrSkip {
+    fn from(e: BrokerError) -> Self {
+        RunOrSkip::Broker(e)
+    }
+}
+
+fn save(dir: &Path, judgement: &Judgement) -> Result<(), RunError> {
+    let path = dir.join("verdict.json");
+    let failed = |source| RunError::Output { path: path.clone(), source };
+    let text = serde_json::to_string_pretty(judgement).map_err(|e| failed(e.into()))?;
+    std::fs::write(&path, text).map_err(failed)
+}
+
+async fn in_words(broker: &Broker) -> String {
+    format!("RabbitMQ {} ({})", broker.version().await, broker.kind())
+}

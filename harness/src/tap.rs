@@ -1,0 +1,82 @@
+//! Turns what the link reports into history, and the link's faults into steps of the schedule.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use gauntlet_network::{self as network, CutHow, FaultId, Item, Tap};
+
+use crate::history::{Ending, Recorder, What};
+
+/// The tap on the link between the subject and the broker.
+pub struct StepTap {
+    recorder: Recorder,
+    steps: Mutex<Steps>,
+}
+
+#[derive(Default)]
+struct Steps {
+    /// The step that is being played; faults injected now are its.
+    playing: Option<(usize, String)>,
+    of_fault: BTreeMap<FaultId, usize>,
+}
+
+impl StepTap {
+    /// A tap that records into `recorder`.
+    pub fn new(recorder: Recorder) -> StepTap {
+        StepTap { recorder, steps: Mutex::default() }
+    }
+
+    /// Faults injected from here on belong to `step`.
+    pub fn now_playing(&self, step: usize, words: String) {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).playing = Some((step, words));
+    }
+
+    fn injected(&self, fault: FaultId) -> Option<What> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        // The first injection of a step is its fault; a reset that goes with it is not recorded as another.
+        let (step, fault_words) = steps.playing.take()?;
+        steps.of_fault.insert(fault, step);
+        Some(What::Injected { step, fault: fault_words })
+    }
+
+    fn step(&self, fault: FaultId) -> Option<usize> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).of_fault.get(&fault).copied()
+    }
+
+    fn translate(&self, conn: Option<u64>, what: network::What) -> Option<What> {
+        use network::What as N;
+        Some(match what {
+            N::Accepted { .. } => What::Accepted { conn: conn? },
+            N::Dialed { .. } => What::Dialed { conn: conn? },
+            N::DialFailed { error, .. } => What::DialFailed { conn: conn?, error },
+            N::Wire { end, way, item: Item::Frame(frame) } => What::Wire { conn: conn?, end, way, frame },
+            N::Wire { end, way, item: Item::Garbage { bytes, why } } => {
+                What::Garbage { conn: conn?, end, way, bytes, why: why.to_string() }
+            }
+            N::Ended { end, how } => What::Ended { conn: conn?, end, how: ending(how) },
+            N::Cut { end, how: CutHow::Fin } => What::Cut { conn: conn?, end, how: Ending::Fin },
+            N::Cut { end, how: CutHow::Rst } => What::Cut { conn: conn?, end, how: Ending::Rst },
+            N::Closed => What::Closed { conn: conn? },
+            N::Injected { fault, .. } => self.injected(fault)?,
+            N::Fired { fault, note, .. } => What::Fired { step: self.step(fault)?, conn, note },
+            N::Lifted { fault } => What::Lifted { step: self.step(fault)? },
+            _ => return None,
+        })
+    }
+}
+
+fn ending(how: network::Ending) -> Ending {
+    match how {
+        network::Ending::Fin => Ending::Fin,
+        network::Ending::Rst => Ending::Rst,
+        network::Ending::Error(e) => Ending::Error(e),
+    }
+}
+
+impl Tap for StepTap {
+    fn record(&self, event: network::Event) {
+        if let Some(what) = self.translate(event.conn, event.what) {
+            self.recorder.record_at(event.at, what);
+        }
+    }
+}

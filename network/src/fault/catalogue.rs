@@ -1,0 +1,231 @@
+//! The faults as one table, and what each becomes: an effect on connections, an answer at the door,
+//! or an act on a frame. The only file that knows them all.
+
+use super::{
+    Edge, Fault, FaultError, accept_then_close,
+    bandwidth::Bandwidth,
+    blackhole::Blackhole,
+    corrupt,
+    cut::Cut,
+    drop,
+    effect::Effect,
+    hold,
+    ignore::Ignore,
+    injection::LONGEST,
+    latency::Latency,
+    limit::Limit,
+    limit_connections,
+    slice::Slice,
+    slow_close::SlowClose,
+    stall::Stall,
+    table::{Act, Greeting},
+    truncate,
+};
+use crate::{
+    seed::Seed,
+    wire::{CutHow, Side, Way},
+};
+
+/// What a fault acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The octets of connections, while it lasts.
+    Stream,
+    /// Connections, once.
+    Cut,
+    /// New connections.
+    Door,
+    /// Frames at a point.
+    Frame,
+}
+
+/// One row of the [`CATALOGUE`].
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// The fault's name, as in files.
+    pub name: &'static str,
+    /// What it acts on.
+    pub kind: Kind,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Its fields: name, and meaning with unit and bounds.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
+const WAY: (&str, &str) = ("way", "to_broker or to_client; both without");
+const SIDE: (&str, &str) = ("side", "client, broker or both (default)");
+const HOW: (&str, &str) = ("how", "fin or rst (default)");
+
+macro_rules! catalogue {
+    ($($name:literal $kind:ident $summary:literal [$($field:expr),*];)*) => {
+        &[$(About { name: $name, kind: Kind::$kind, summary: $summary, fields: &[$($field),*] }),*]
+    };
+}
+
+/// Every fault, in the order of the enum.
+#[rustfmt::skip]
+pub const CATALOGUE: &[About] = catalogue! {
+    "latency" Stream "each chunk leaves later, in order; throughput is not limited"
+        [WAY, ("delay", "up to 1h"), ("jitter", "more or less, uniform; up to 1h")];
+    "bandwidth" Stream "a pace for each connection and way"
+        [WAY, ("bytes_per_second", "from 1")];
+    "slice" Stream "small writes with pauses"
+        [WAY, ("size", "octets, from 1"), ("variation", "octets, below size"), ("pause", "up to 1h")];
+    "limit" Stream "a cut after exactly so many octets of a connection and way"
+        [WAY, ("bytes", "counted from the injection"), HOW];
+    "slow_close" Stream "the end of a stream passes later"
+        [("delay", "up to 1h")];
+    "rst" Cut "a real RST on live connections, idle or not"
+        [SIDE];
+    "fin" Cut "an orderly end of live connections"
+        [SIDE];
+    "blackhole" Stream "connections stay open and nothing passes, no FIN and no RST either"
+        [WAY, ("resume", "true: what was sent is delivered on lifting; false: it is lost")];
+    "stall" Stream "nothing is read; back-pressure; no loss"
+        [WAY];
+    "refuse" Door "new connections are refused; the port stays reserved"
+        [];
+    "ignore" Door "new connections are accepted, and then nothing"
+        [];
+    "accept_then_close" Door "new connections are accepted and closed at once"
+        [HOW];
+    "limit_connections" Door "new connections beyond so many open ones are reset"
+        [("max", "from 0")];
+    "drop" Frame "a frame vanishes"
+        [];
+    "hold" Frame "the stream waits at a frame"
+        [("delay", "up to 1h")];
+    "corrupt" Frame "one octet of a frame is changed"
+        [("byte", "which, from 0, its header included"), ("xor", "1 to 255")];
+    "truncate" Frame "a frame loses its end"
+        [("keep", "octets that pass, its header included")];
+};
+
+impl Fault {
+    /// Its row of the [`CATALOGUE`].
+    pub fn about(&self) -> &'static About {
+        let row = match self {
+            Self::Latency { .. } => 0,
+            Self::Bandwidth { .. } => 1,
+            Self::Slice { .. } => 2,
+            Self::Limit { .. } => 3,
+            Self::SlowClose { .. } => 4,
+            Self::Rst { .. } => 5,
+            Self::Fin { .. } => 6,
+            Self::Blackhole { .. } => 7,
+            Self::Stall { .. } => 8,
+            Self::Refuse => 9,
+            Self::Ignore => 10,
+            Self::AcceptThenClose { .. } => 11,
+            Self::LimitConnections { .. } => 12,
+            Self::Drop => 13,
+            Self::Hold { .. } => 14,
+            Self::Corrupt { .. } => 15,
+            Self::Truncate { .. } => 16,
+        };
+        &CATALOGUE[row]
+    }
+
+    /// Its name, as in files.
+    pub fn name(&self) -> &'static str {
+        self.about().name
+    }
+
+    /// What it acts on.
+    pub fn kind(&self) -> Kind {
+        self.about().kind
+    }
+
+    /// Refuses values out of range.
+    pub(super) fn check(&self) -> Result<(), FaultError> {
+        let durations = match self {
+            Self::Latency { delay, jitter, .. } => vec![("delay", delay), ("jitter", jitter)],
+            Self::Slice { pause, .. } => vec![("pause", pause)],
+            Self::SlowClose { delay } | Self::Hold { delay } => vec![("delay", delay)],
+            _ => Vec::new(),
+        };
+        if let Some((name, given)) = durations.into_iter().find(|(_, given)| **given > LONGEST) {
+            return Err(FaultError::range(name, humantime::format_duration(*given), "1h at most"));
+        }
+        match self {
+            Self::Bandwidth { bytes_per_second: 0, .. } => Err(FaultError::range(
+                "bytes_per_second",
+                0,
+                "from 1 (a pause without loss is \"stall\")",
+            )),
+            Self::Slice { size: 0, .. } => Err(FaultError::range("size", 0, "from 1")),
+            Self::Slice { size, variation, .. } if variation >= size => {
+                Err(FaultError::range("variation", variation, "below size"))
+            }
+            Self::Corrupt { xor: 0, .. } => {
+                Err(FaultError::range("xor", 0, "from 1, or nothing would change"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The way it is limited to.
+    pub(crate) fn way(&self) -> Option<Way> {
+        match self {
+            Self::Latency { way, .. }
+            | Self::Bandwidth { way, .. }
+            | Self::Slice { way, .. }
+            | Self::Limit { way, .. }
+            | Self::Blackhole { way, .. }
+            | Self::Stall { way } => *way,
+            _ => None,
+        }
+    }
+
+    /// What it is on one direction of one connection; `seed` is for that alone.
+    pub(crate) fn effect(&self, seed: Seed) -> Option<Box<dyn Effect>> {
+        let chance = || seed.stream("effect");
+        Some(match *self {
+            Self::Latency { delay, jitter, .. } => {
+                Box::new(Latency { delay, jitter, chance: chance() })
+            }
+            Self::Bandwidth { bytes_per_second, .. } => {
+                Box::new(Bandwidth { bytes_per_second, through: None })
+            }
+            Self::Slice { size, variation, pause, .. } => {
+                let chance = chance();
+                Box::new(Slice { size, variation, pause, chance, left: 0, paused: None })
+            }
+            Self::Limit { bytes, how, .. } => Box::new(Limit { left: bytes, how }),
+            Self::SlowClose { delay } => Box::new(SlowClose { delay, until: None }),
+            Self::Rst { side } => Box::new(Cut { side, how: CutHow::Rst }),
+            Self::Fin { side } => Box::new(Cut { side, how: CutHow::Fin }),
+            Self::Blackhole { resume, .. } => Box::new(Blackhole { resume }),
+            Self::Stall { .. } => Box::new(Stall),
+            Self::Ignore => Box::new(Ignore),
+            Self::AcceptThenClose { how } => Box::new(Cut { side: Side::Both, how }),
+            _ => return None,
+        })
+    }
+
+    /// What it does to a new connection while `open` others are.
+    pub(super) fn greet(&self, open: usize) -> Option<Greeting> {
+        match *self {
+            Self::Ignore => Some(Greeting::Ignore),
+            Self::AcceptThenClose { how } => Some(accept_then_close::greet(how)),
+            Self::LimitConnections { max } => limit_connections::greet(max, open),
+            _ => None,
+        }
+    }
+
+    /// What it does to a frame of `total` octets, by offset.
+    pub(crate) fn acts(&self, edge: Edge, total: u64) -> Vec<(u64, Act)> {
+        match *self {
+            Self::Drop => drop::acts(total),
+            Self::Truncate { keep } => truncate::acts(keep, total),
+            Self::Corrupt { byte, xor } => corrupt::acts(byte, xor, total),
+            Self::Hold { delay } => hold::acts(delay, edge.offset(total)),
+            _ => vec![(edge.offset(total), Act::Meet)],
+        }
+    }
+
+    /// Whether it acts once on the connections there are, rather than for as long as it lasts.
+    pub(crate) fn single(&self) -> bool {
+        self.kind() == Kind::Cut
+    }
+}

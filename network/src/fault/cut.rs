@@ -1,0 +1,20 @@
+//! Rst and Fin: the connection is cut, now, whether octets flow or not.
+//!
+//! An end that is not cut is left half-open: it learns with its next octet, which is answered with a
+//! reset, as TCP answers for a peer that has forgotten the connection.
+
+use std::time::Instant;
+
+use super::effect::{Effect, Gate};
+use crate::wire::{CutHow, Side};
+
+pub(super) struct Cut {
+    pub(super) side: Side,
+    pub(super) how: CutHow,
+}
+
+impl Effect for Cut {
+    fn gate(&mut self, _now: Instant, _waiting: usize) -> Gate {
+        Gate::Cut(self.side, self.how)
+    }
+}

@@ -1,0 +1,170 @@
+//! What can go wrong: the faults, what is asked of them, and the table of those in force.
+//!
+//! In reading order: the faults as one enum and one catalogue (here), how one is asked for
+//! ([`mod@injection`]), why it may be refused ([`mod@error`]), what a fault may say about the octets
+//! waiting at the head of a direction ([`mod@effect`]), one file for each fault, and the table a
+//! link's connections read ([`mod@table`]).
+//!
+//! A fault knows no socket: it answers questions, and the link acts on the answers.
+
+pub mod injection;
+
+pub mod error;
+
+pub(crate) mod effect;
+
+mod accept_then_close;
+mod bandwidth;
+mod blackhole;
+mod corrupt;
+mod cut;
+mod drop;
+mod hold;
+mod ignore;
+mod latency;
+mod limit;
+mod limit_connections;
+pub(crate) mod refuse;
+mod slice;
+mod slow_close;
+mod stall;
+mod truncate;
+
+pub mod catalogue;
+pub(crate) mod table;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use catalogue::{About, CATALOGUE, Kind};
+pub use error::FaultError;
+pub use injection::{Active, Edge, FaultId, Injection, Point};
+
+use crate::{
+    serde_duration,
+    wire::{CutHow, Side, Way},
+};
+
+/// One thing that goes wrong on a link. `way: None` means both ways.
+///
+/// What each does, and within which bounds, is in the [`CATALOGUE`] and in the file of that name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Fault {
+    /// Each chunk leaves at its arrival + `delay` ± a uniform share of `jitter`, in order. Up to an
+    /// hour. Throughput is not limited until 16 MiB are on the way.
+    Latency {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// How long.
+        #[serde(with = "serde_duration")]
+        delay: Duration,
+        /// More or less.
+        #[serde(default, with = "serde_duration")]
+        jitter: Duration,
+    },
+    /// At most so many octets a second, for each connection and way.
+    Bandwidth {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// From 1.
+        bytes_per_second: u64,
+    },
+    /// Every write is `size` ± `variation` octets, with a `pause` after it.
+    Slice {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// From 1.
+        size: u32,
+        /// Below `size`.
+        #[serde(default)]
+        variation: u32,
+        /// Up to an hour.
+        #[serde(default, with = "serde_duration")]
+        pause: Duration,
+    },
+    /// Both ends are cut after exactly so many octets, counted for each connection and way from the
+    /// injection on.
+    Limit {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// After how many octets.
+        bytes: u64,
+        /// How.
+        #[serde(default)]
+        how: CutHow,
+    },
+    /// The end of a stream (FIN) passes so much later.
+    SlowClose {
+        /// Up to an hour.
+        #[serde(with = "serde_duration")]
+        delay: Duration,
+    },
+    /// A real RST to the ends of live connections, idle or not.
+    Rst {
+        /// To which ends.
+        #[serde(default)]
+        side: Side,
+    },
+    /// An orderly end of live connections.
+    Fin {
+        /// To which ends.
+        #[serde(default)]
+        side: Side,
+    },
+    /// Connections stay open and nothing passes: no octet, no FIN, no RST.
+    Blackhole {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// Whether what was sent meanwhile is delivered on lifting, as retransmission would.
+        #[serde(default)]
+        resume: bool,
+    },
+    /// Nothing is read, so that back-pressure builds up; nothing is lost.
+    Stall {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+    },
+    /// New connections are refused by the operating system, and the port stays ours.
+    Refuse,
+    /// New connections are accepted, and then nothing.
+    Ignore,
+    /// New connections are accepted and closed at once.
+    AcceptThenClose {
+        /// How.
+        #[serde(default)]
+        how: CutHow,
+    },
+    /// New connections beyond so many open ones are reset.
+    LimitConnections {
+        /// How many may be open.
+        max: u32,
+    },
+    /// The frame at the point vanishes; the stream goes on after it.
+    Drop,
+    /// The stream waits at the point for so long.
+    Hold {
+        /// Up to an hour.
+        #[serde(with = "serde_duration")]
+        delay: Duration,
+    },
+    /// One octet of the frame at the point is changed.
+    Corrupt {
+        /// Which octet, counted from 0 and from the frame's header.
+        byte: u32,
+        /// What it is XORed with; not 0.
+        xor: u8,
+    },
+    /// Only the first octets of the frame at the point pass; the stream goes on after it.
+    Truncate {
+        /// How many pass, its header's 7 included.
+        keep: u32,
+    },
+}

@@ -1,0 +1,262 @@
+//! The faults of one link, in force and past, and the connections they concern.
+//!
+//! One lock guards it all. A connection holds it for reading through each decision and the write that
+//! follows; an injection holds it for writing. So an octet is either written before an injection
+//! returns, or subject to it.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::RngExt;
+use tokio::sync::mpsc;
+
+use super::{Active, FaultId, Injection};
+use crate::{
+    amqp::FrameName,
+    seed::Seed,
+    wire::{CutHow, Way},
+};
+
+/// What happens at an offset of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// The point is met: from here on the fault is in force on this connection.
+    Meet,
+    /// The octets up to that offset vanish.
+    Swallow { to: u64 },
+    /// The stream waits.
+    Hold(Duration),
+    /// The octet is changed.
+    Xor(u8),
+}
+
+/// What happens to a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// Nothing, ever.
+    Ignore,
+    /// It is closed.
+    Close(CutHow),
+}
+
+/// How often a fault fired and on how many octets. Outlives the fault.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) fired: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// One injected fault.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: FaultId,
+    pub(crate) injection: Injection,
+    /// The name its point looks for, if it has one and names one.
+    pub(crate) frame: Option<FrameName>,
+    pub(crate) counters: Arc<Counters>,
+    /// Since when it is in force: from the injection, or from its point.
+    pub(crate) since: OnceLock<Instant>,
+    /// Its work is done: it is to be retired.
+    pub(crate) spent: AtomicBool,
+    /// Matches of its point so far.
+    seen: AtomicU32,
+    /// New connections it may still be given to.
+    left: AtomicU32,
+    /// The last connection accepted before it.
+    born_before: u64,
+}
+
+impl Entry {
+    /// Counts one more match of its point; whether it takes it.
+    pub(crate) fn takes(&self, point_nth: u32) -> bool {
+        let times = self.injection.times.unwrap_or(1);
+        let seen = self.seen.fetch_add(1, Relaxed).saturating_add(1);
+        seen >= point_nth && seen - point_nth < times
+    }
+
+    /// Whether its point will not be met again.
+    pub(crate) fn exhausted(&self) -> bool {
+        let nth = self.injection.at.as_ref().map_or(1, |point| point.nth);
+        let last = nth.saturating_add(self.injection.times.unwrap_or(1) - 1);
+        self.seen.load(Relaxed) >= last
+    }
+
+    /// When it is to be lifted by itself.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.since.get()?.checked_add(self.injection.lasts?)
+    }
+
+    /// The seed for one connection's share of it.
+    pub(crate) fn seed(&self, link: Seed, conn: u64) -> Seed {
+        link.derive(&format!("fault-{}", self.id.0)).derive(&format!("conn-{conn}"))
+    }
+
+    fn drawn(&self, link: Seed, conn: u64) -> bool {
+        let share = self.injection.share;
+        share >= 1.0 || self.seed(link, conn).stream("share").random::<f64>() < share
+    }
+
+    /// Whether it concerns a connection.
+    pub(crate) fn concerns(&self, link: Seed, conn: u64, grants: &[FaultId]) -> bool {
+        let Injection { fault, at, lasts, connections, .. } = &self.injection;
+        if connections.is_some() {
+            return grants.contains(&self.id);
+        }
+        if fault.single() && at.is_none() && lasts.is_none() && conn > self.born_before {
+            return false;
+        }
+        self.drawn(link, conn)
+    }
+}
+
+/// What the table keeps for a connection, and the connection reads.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Faults for the next n connections that this one is among.
+    pub(crate) grants: Vec<FaultId>,
+    /// Dropped by the connection when it has acted on that fault.
+    confirm: Mutex<Vec<(FaultId, mpsc::Sender<Infallible>)>>,
+}
+
+impl Orders {
+    pub(crate) fn expect(&self, id: FaultId, confirmed: mpsc::Sender<Infallible>) {
+        self.confirm.lock().unwrap_or_else(PoisonError::into_inner).push((id, confirmed));
+    }
+
+    /// Says that every fault up to this one was acted upon.
+    pub(crate) fn confirm(&self, upto: FaultId) {
+        let mut expected = self.confirm.lock().unwrap_or_else(PoisonError::into_inner);
+        expected.retain(|(id, _)| *id > upto);
+    }
+}
+
+/// A live connection.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) peer: SocketAddr,
+    pub(crate) since: Instant,
+    pub(crate) orders: Arc<Orders>,
+    /// Wakes it; dropped, it ends.
+    pub(crate) wake: mpsc::Sender<()>,
+}
+
+/// Everything about faults on a link. See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Moves with every change to the entries.
+    pub(crate) version: u64,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) live: BTreeMap<u64, Live>,
+    pub(crate) stopped: bool,
+    counters: BTreeMap<FaultId, Arc<Counters>>,
+    last_conn: u64,
+}
+
+impl Table {
+    /// The id of the fault injected last.
+    pub(crate) fn last_id(&self) -> FaultId {
+        FaultId(self.counters.len() as u64)
+    }
+
+    /// Puts a fault in force, or arms it. It was checked.
+    pub(crate) fn add(&mut self, injection: Injection, frame: Option<FrameName>) -> Arc<Entry> {
+        let (id, counters) = (FaultId(self.last_id().0 + 1), Arc::<Counters>::default());
+        let since = OnceLock::new();
+        if injection.at.is_none() {
+            since.get_or_init(Instant::now);
+        }
+        let entry = Arc::new(Entry {
+            id,
+            frame,
+            since,
+            counters: Arc::clone(&counters),
+            spent: AtomicBool::new(false),
+            seen: AtomicU32::new(0),
+            left: AtomicU32::new(injection.connections.unwrap_or(0)),
+            born_before: self.last_conn,
+            injection,
+        });
+        self.counters.insert(id, counters);
+        self.entries.push(Arc::clone(&entry));
+        self.version += 1;
+        entry
+    }
+
+    /// Takes a fault out of force; `None` if it is not.
+    pub(crate) fn remove(&mut self, id: FaultId) -> Option<Arc<Entry>> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        self.version += 1;
+        Some(self.entries.remove(at))
+    }
+
+    pub(crate) fn counters(&self, id: FaultId) -> Option<&Arc<Counters>> {
+        self.counters.get(&id)
+    }
+
+    /// The entries in force: not those still waiting for their point.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.iter().filter(|entry| entry.since.get().is_some())
+    }
+
+    pub(crate) fn active(&self) -> Vec<Active> {
+        let active = |entry: &Arc<Entry>| Active {
+            id: entry.id,
+            injection: entry.injection.clone(),
+            fired: entry.counters.fired.load(Relaxed),
+            bytes: entry.counters.bytes.load(Relaxed),
+        };
+        self.entries.iter().map(active).collect()
+    }
+
+    /// Registers a new connection: its id, its orders, and the fault that greets it, if one does.
+    pub(crate) fn admit(
+        &mut self,
+        seed: Seed,
+        peer: SocketAddr,
+        wake: mpsc::Sender<()>,
+    ) -> (u64, Arc<Orders>, Option<(Arc<Entry>, Greeting)>) {
+        self.last_conn += 1;
+        let (conn, open) = (self.last_conn, self.live.len());
+        let granted = |entry: &&Arc<Entry>| {
+            entry.injection.connections.is_some()
+                && entry.left.load(Relaxed) > 0
+                && entry.drawn(seed, conn)
+        };
+        let mut grants = Vec::new();
+        for entry in self.entries.iter().filter(granted) {
+            entry.left.fetch_sub(1, Relaxed);
+            grants.push(entry.id);
+        }
+        let greeting = self
+            .in_force()
+            .filter(|entry| entry.concerns(seed, conn, &grants))
+            .find_map(|entry| Some((Arc::clone(entry), entry.injection.fault.greet(open)?)));
+        let orders = Arc::new(Orders { grants, ..Orders::default() });
+        let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders), wake };
+        self.live.insert(conn, live);
+        (conn, orders, greeting)
+    }
+
+    /// Has every connection look at the table, idle or not.
+    pub(crate) fn wake_all(&self) {
+        for live in self.live.values() {
+            // Full: it was woken already and has not looked yet.
+            let _ = live.wake.try_send(());
+        }
+    }
+
+    /// The armed entries looking at frames going this way.
+    pub(crate) fn armed(&self, way: Way) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.injection.at.as_ref().is_some_and(|point| point.way == way))
+    }
+}

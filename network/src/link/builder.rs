@@ -1,0 +1,126 @@
+//! How a link is described before it starts.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+};
+
+use super::{Link, door::Door, shared::Shared, supervisor::Supervisor};
+use crate::{event::Tap, fault::table::Table, seed::Seed};
+
+/// Commands that may wait for the supervisor.
+const COMMANDS: usize = 64;
+
+/// A link that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nowhere to connect to.
+    #[error("the link {link:?} has no upstream: give it one with Builder::upstream")]
+    NoUpstream {
+        /// Its name.
+        link: String,
+    },
+    /// The address cannot be listened on.
+    #[error("the link {link:?} could not listen on {addr}")]
+    Listen {
+        /// Its name.
+        link: String,
+        /// The address as asked for.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Describes a [`Link`]; [`Builder::start`] starts it.
+#[must_use = "a link exists once it is started"]
+pub struct Builder {
+    name: String,
+    listen: SocketAddr,
+    upstream: Option<SocketAddr>,
+    taps: Vec<Arc<dyn Tap>>,
+    seed: Option<Seed>,
+    scan: bool,
+    dial_deadline: Duration,
+}
+
+impl Builder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            upstream: None,
+            taps: Vec::new(),
+            seed: None,
+            scan: true,
+            dial_deadline: Duration::from_secs(5),
+        }
+    }
+
+    /// The address to listen on; any free port of 127.0.0.1 without.
+    pub fn listen(self, addr: SocketAddr) -> Self {
+        Self { listen: addr, ..self }
+    }
+
+    /// The address connections are passed on to.
+    pub fn upstream(self, addr: SocketAddr) -> Self {
+        Self { upstream: Some(addr), ..self }
+    }
+
+    /// One more tap.
+    pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.taps.push(tap);
+        self
+    }
+
+    /// The seed of all chance on the link; a random one without.
+    pub fn seed(self, seed: Seed) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Whether connections keep track of frames (they do). Without, points are refused.
+    pub fn scan(self, scan: bool) -> Self {
+        Self { scan, ..self }
+    }
+
+    /// How long reaching the upstream may take; 5 s without.
+    pub fn dial_deadline(self, deadline: Duration) -> Self {
+        Self { dial_deadline: deadline, ..self }
+    }
+
+    /// Listens.
+    #[expect(clippy::unused_async, reason = "needs a runtime, and may come to wait")]
+    pub async fn start(self) -> Result<Link, StartError> {
+        let Self { name: link, listen: addr, .. } = self;
+        let Some(upstream) = self.upstream else { return Err(StartError::NoUpstream { link }) };
+        let (door, bound) = match Door::open(addr) {
+            Ok(open) => open,
+            Err(source) => return Err(StartError::Listen { link, addr, source }),
+        };
+        let shared = Arc::new(Shared {
+            name: link.into(),
+            addr: bound,
+            seed: self.seed.unwrap_or_else(Seed::random),
+            scan: self.scan,
+            dial_deadline: self.dial_deadline,
+            taps: self.taps,
+            upstream: Mutex::new(upstream),
+            table: RwLock::new(Table::default()),
+            nudge: Notify::new(),
+        });
+        let (commander, commands) = mpsc::channel(COMMANDS);
+        let (shared_too, connections) = (Arc::clone(&shared), JoinSet::new());
+        let supervisor =
+            Supervisor { shared: shared_too, door, commands, connections, pause: None };
+        let mut task = JoinSet::new();
+        task.spawn(supervisor.run());
+        Ok(Link { shared, commander, task: tokio::sync::Mutex::new(task) })
+    }
+}

@@ -1,0 +1,96 @@
+//! One end of a connection: a socket, or the memory of one.
+
+use std::{
+    io,
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// How long an end that was sent FIN is listened to, so that no unread octet turns it into RST.
+const LEAVING: Duration = Duration::from_secs(10);
+
+pub(super) struct Open {
+    pub(super) stream: TcpStream,
+    /// FIN was sent to it.
+    pub(super) shut: bool,
+    /// It was cut with FIN: what it still says is read and thrown away, until then.
+    pub(super) leaving: Option<Instant>,
+    /// A write to it failed: it is gone, but octets it sent before may be left to read.
+    pub(super) broken: bool,
+}
+
+pub(super) enum Peer {
+    /// Not reached yet.
+    Absent,
+    Open(Open),
+    Gone,
+}
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Without it a frame could wait for an acknowledgement; a socket that refuses works still.
+        let _ = stream.set_nodelay(true);
+        Self::Open(Open { stream, shut: false, leaving: None, broken: false })
+    }
+
+    pub(super) fn open(&mut self) -> Option<&mut Open> {
+        match self {
+            Self::Open(open) => Some(open),
+            Self::Absent | Self::Gone => None,
+        }
+    }
+
+    /// An end that takes octets.
+    pub(super) fn writable(&mut self) -> Option<&mut Open> {
+        self.open().filter(|open| !open.shut && !open.broken)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Sends RST: closes with a linger of zero. Whether there was anyone to send it to.
+    pub(super) fn reset(&mut self) -> bool {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Open(open) => {
+                SockRef::from(&open.stream).set_linger(Some(Duration::ZERO)).is_ok()
+            }
+            Self::Absent | Self::Gone => false,
+        }
+    }
+
+    /// Sends FIN; the other way goes on. Whether it was sent now.
+    pub(super) fn finish(&mut self) -> bool {
+        let Some(open) = self.writable() else { return false };
+        open.shut = true;
+        SockRef::from(&open.stream).shutdown(Shutdown::Write).is_ok()
+    }
+
+    /// Sends FIN and leaves. Whether it was sent now.
+    pub(super) fn leave(&mut self, now: Instant) -> bool {
+        let sent = self.finish();
+        match self.open() {
+            Some(open) if open.leaving.is_none() => open.leaving = Some(now + LEAVING),
+            Some(_) => {}
+            None => *self = Self::Gone,
+        }
+        sent
+    }
+}
+
+/// Whether an error means that the peer reset the connection.
+pub(super) fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+    )
+}

@@ -1,0 +1,159 @@
+//! The link's own task: it accepts, owns the connections' tasks, keeps the door as the faults say, and
+//! lifts what has expired.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+
+use super::{connection::Connection, door::Door, shared::Shared};
+use crate::{
+    event::What,
+    fault::{FaultId, refuse::refusing},
+};
+
+/// After an error that accepting may repeat at once (no descriptors left, say).
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long connections may take to close when the link stops; then they are dropped.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// What the link's owner asks of it.
+pub(super) enum Command {
+    /// Bring the door in line with the table; says how that went.
+    Door(oneshot::Sender<Result<(), String>>),
+    Stop,
+}
+
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) door: Door,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) connections: JoinSet<()>,
+    /// No accepting until then.
+    pub(super) pause: Option<Instant>,
+}
+
+impl Supervisor {
+    pub(super) async fn run(mut self) {
+        loop {
+            let alarm = self.expires();
+            let paused = self.pause.is_some();
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Door(done)) => {
+                        let _ = done.send(self.keep_door());
+                    }
+                    Some(Command::Stop) | None => break,
+                },
+                () = self.shared.nudge.notified() => {}
+                Some(ended) = self.connections.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(link = %self.shared.name, %error, "a connection's task failed");
+                    }
+                }
+                () = until(alarm) => {}
+                accepted = accept(&self.door), if !paused => self.accepted(accepted),
+            }
+            self.sweep();
+        }
+        self.stop().await;
+    }
+
+    /// When something is to be done that nobody will ask for.
+    fn expires(&self) -> Option<Instant> {
+        let table = self.shared.read();
+        table.entries.iter().filter_map(|entry| entry.expires()).chain(self.pause).min()
+    }
+
+    /// Lifts what has expired or is spent, and sees to the door.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        self.pause = self.pause.filter(|until| *until > now);
+        let over: Vec<FaultId> = {
+            let table = self.shared.read();
+            let entries = table.entries.iter();
+            entries
+                .filter(|e| e.spent.load(Relaxed) || e.expires().is_some_and(|at| at <= now))
+                .map(|entry| entry.id)
+                .collect()
+        };
+        for id in over {
+            super::retire(&self.shared, id);
+        }
+        if let Err(error) = self.keep_door() {
+            tracing::error!(link = %self.shared.name, error, "failed to keep the door");
+        }
+    }
+
+    /// Refuses or listens, as the table says.
+    fn keep_door(&mut self) -> Result<(), String> {
+        let refuse = refusing(&self.shared.read());
+        let done = match (&self.door, refuse) {
+            (Door::Open(_), Some(entry)) => {
+                self.shared.fire(None, &entry, None, "refuse".to_owned());
+                self.door.refuse()
+            }
+            (Door::Refusing(_), None) => self.door.reopen(),
+            (Door::Broken, None) => Door::open(self.shared.addr).map(|(door, _)| self.door = door),
+            _ => Ok(()),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    fn accepted(&mut self, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+        let now = Instant::now();
+        let (client, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.pause = Some(now + PAUSE);
+                let error = error.to_string();
+                return self.shared.record(None, now, What::AcceptFailed { error });
+            }
+        };
+        let (wake, woken) = mpsc::channel(1);
+        let shared = Arc::clone(&self.shared);
+        let (id, orders, greeted) = shared.write().admit(shared.seed, peer, wake);
+        shared.record(Some(id), now, What::Accepted { peer });
+        let connection = Connection::new(Arc::clone(&shared), id, client, orders, woken, greeted);
+        self.connections.spawn(connection.run());
+    }
+
+    /// Ends every connection and waits for it.
+    async fn stop(mut self) {
+        self.door = Door::Broken;
+        {
+            let mut table = self.shared.write();
+            table.stopped = true;
+            for live in std::mem::take(&mut table.live).into_values() {
+                drop(live.wake);
+            }
+        }
+        let all = async { while self.connections.join_next().await.is_some() {} };
+        if timeout(CLOSING, all).await.is_err() {
+            self.connections.shutdown().await;
+        }
+    }
+}
+
+async fn accept(door: &Door) -> std::io::Result<(TcpStream, SocketAddr)> {
+    match door {
+        Door::Open(listener) => TcpListener::accept(listener).await,
+        Door::Refusing(_) | Door::Broken => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

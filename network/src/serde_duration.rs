@@ -1,0 +1,33 @@
+//! Durations as people write them, in files and records: `"100ms"`, `"1m 30s"`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_duration(*duration))
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let given = String::deserialize(from)?;
+    humantime::parse_duration(&given)
+        .map_err(|why| D::Error::custom(format!("{given:?} is no duration ({why}); try \"100ms\"")))
+}
+
+/// The same for a duration that may be absent.
+pub(crate) mod option {
+    use super::{Deserializer, Duration, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(to: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match to {
+            Some(duration) => super::serialize(duration, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(from).map(Some)
+    }
+}

@@ -1,0 +1,28 @@
+//! The link, measured: each fault does what it claims, on real sockets.
+
+/// A link between a client and an upstream of the test's own, and what its taps heard.
+mod rig;
+
+/// Without faults: octets, half-close, resets, errors, upstreams, stopping.
+mod plain;
+
+/// Latency, bandwidth, slices, limits, slow close.
+mod shaping;
+
+/// RST and FIN, at once and at points of the protocol.
+mod cuts;
+
+/// Blackholes and stalls, lifted and not.
+mod silence;
+
+/// Refusing, ignoring, closing, limiting: what happens to new connections.
+mod door;
+
+/// Frames dropped, held, corrupted, truncated.
+mod frames;
+
+/// What is refused, read back, counted; shares, numbers, durations.
+mod injections;
+
+/// What taps hear, and in which order.
+mod taps;

@@ -1,0 +1,130 @@
+//! Latency, bandwidth, slices, limits, slow close.
+
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
+
+use gauntlet_network::{CutHow, Fault, Way};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::rig::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn a_hundred_milliseconds_are_a_hundred_milliseconds() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let latency =
+        Fault::Latency { way: Some(Way::ToBroker), delay: 100 * MS, jitter: Duration::ZERO };
+    let id = rig.link.inject(latency).await.unwrap();
+    let mut took = Vec::new();
+    for n in 0..11 {
+        let start = Instant::now();
+        send(&mut client, &[n]).await;
+        expect(&mut server, &[n]).await;
+        took.push(start.elapsed());
+    }
+    took.sort();
+    assert!(took[0] >= 100 * MS, "{took:?}");
+    assert!(took[5] <= 102 * MS, "median of {took:?}");
+    println!("latency 100 ms: min {:?}, median {:?}, max {:?}", took[0], took[5], took[10]);
+    assert_eq!(rig.link.fired(id), 1, "once a connection");
+    assert_eq!(rig.link.active()[0].bytes, 11);
+}
+
+#[tokio::test]
+async fn latency_delays_each_chunk_from_its_own_arrival_and_keeps_the_order() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(Fault::Latency { way: None, delay: 60 * MS, jitter: 50 * MS }).await.unwrap();
+    let start = Instant::now();
+    for n in 0..50 {
+        send(&mut client, &[n]).await;
+        pause(MS).await;
+    }
+    client.shutdown().await.unwrap();
+    let (read, end) = rest(&mut server).await;
+    assert_eq!((read, end), ((0..50).collect(), None));
+    assert!(start.elapsed() < 1000 * MS, "fifty chunks travel at once: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn lifting_latency_lets_what_waits_go() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let latency =
+        Fault::Latency { way: None, delay: Duration::from_secs(3000), jitter: Duration::ZERO };
+    let id = rig.link.inject(latency).await.unwrap();
+    send(&mut client, b"patience").await;
+    expect_silence(&mut server).await;
+    rig.link.lift(id).await.unwrap();
+    expect(&mut server, b"patience").await;
+}
+
+#[tokio::test]
+async fn bandwidth_keeps_its_pace() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(Fault::Bandwidth { way: None, bytes_per_second: 1_000_000 }).await.unwrap();
+    let octets = vec![7; 500_000];
+    let start = Instant::now();
+    let (_, read) = tokio::join!(
+        async {
+            client.write_all(&octets).await.unwrap();
+            client.shutdown().await.unwrap();
+        },
+        rest(&mut server)
+    );
+    let took = start.elapsed().as_secs_f64();
+    println!("bandwidth 1 MB/s: {:.0} B/s", 500_000.0 / took);
+    assert_eq!(read.0.len(), octets.len());
+    assert!((0.45..=0.55).contains(&took), "500 kB at 1 MB/s took {took} s");
+}
+
+#[tokio::test]
+async fn slices_are_small_and_apart() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let slice = Fault::Slice { way: Some(Way::ToBroker), size: 10, variation: 5, pause: 10 * MS };
+    rig.link.inject(slice).await.unwrap();
+    send(&mut client, &[1; 100]).await;
+    let (mut sizes, mut buffer) = (Vec::new(), [0; 100]);
+    let start = Instant::now();
+    while sizes.iter().sum::<usize>() < 100 {
+        sizes.push(soon("a slice", server.read(&mut buffer)).await.unwrap());
+    }
+    assert!(sizes.iter().filter(|size| (5..=15).contains(*size)).count() >= 5, "{sizes:?}");
+    assert!(start.elapsed() >= 60 * MS, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_limit_passes_exactly_its_octets() {
+    for (how, end) in [(CutHow::Fin, None), (CutHow::Rst, Some(ErrorKind::ConnectionReset))] {
+        let rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        send(&mut client, &[0; 50]).await;
+        expect(&mut server, &[0; 50]).await;
+        rig.link.inject(Fault::Limit { way: Some(Way::ToBroker), bytes: 1000, how }).await.unwrap();
+        send(&mut client, &[1; 700]).await;
+        expect(&mut server, &[1; 700]).await;
+        send(&mut client, &[2; 700]).await;
+        assert_eq!(rest(&mut server).await, (vec![2; 300], end));
+        assert_eq!(rest(&mut client).await, (vec![], end));
+    }
+}
+
+#[tokio::test]
+async fn slow_close_delays_the_end_only() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(Fault::SlowClose { delay: 80 * MS }).await.unwrap();
+    let start = Instant::now();
+    send(&mut client, b"last words").await;
+    client.shutdown().await.unwrap();
+    expect(&mut server, b"last words").await;
+    let read = start.elapsed();
+    expect_end(&mut server).await;
+    assert!(start.elapsed() >= 80 * MS && read < 80 * MS, "{read:?}, {:?}", start.elapsed());
+}

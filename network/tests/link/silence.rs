@@ -1,0 +1,134 @@
+//! Blackholes and stalls, lifted and not.
+
+use std::time::Duration;
+
+use gauntlet_network::{Fault, Injection, Point, Way, What};
+use tokio::io::AsyncWriteExt;
+
+use crate::rig::*;
+
+fn blackhole(way: Option<Way>, resume: bool) -> Fault {
+    Fault::Blackhole { way, resume }
+}
+
+#[tokio::test]
+async fn a_blackhole_lets_nothing_pass_and_closes_nothing() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let id = rig.link.inject(blackhole(None, false)).await.unwrap();
+    assert_eq!(rig.link.fired(id), 0, "idle: nothing touched yet");
+    send(&mut client, b"lost").await;
+    send(&mut server, b"lost").await;
+    expect_silence(&mut client).await;
+    expect_silence(&mut server).await;
+    assert_eq!(rig.link.fired(id), 1);
+    assert_eq!(rig.link.active()[0].bytes, 8);
+    rig.link.lift(id).await.unwrap();
+    send(&mut client, b"still dead").await;
+    expect_silence(&mut server).await;
+    drop(client);
+    expect_reset(&mut server).await;
+}
+
+#[tokio::test]
+async fn in_a_blackhole_neither_fin_nor_rst_passes() {
+    for reset in [false, true] {
+        let rig = Rig::new().await;
+        let (client, mut server) = rig.pair().await;
+        let id = rig.link.inject(blackhole(None, false)).await.unwrap();
+        if reset {
+            socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(client);
+        rig.heard.wait(|what| matches!(what, What::Ended { .. })).await;
+        send(&mut server, b"heartbeat").await;
+        expect_silence(&mut server).await;
+        rig.link.lift(id).await.unwrap();
+        expect_reset(&mut server).await;
+    }
+}
+
+#[tokio::test]
+async fn one_way_black_leaves_the_other_way_alone() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(blackhole(Some(Way::ToClient), false)).await.unwrap();
+    send(&mut server, b"lost").await;
+    send(&mut client, b"heard").await;
+    expect(&mut server, b"heard").await;
+    expect_silence(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_blackhole_that_resumes_loses_nothing() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let id = rig.link.inject(blackhole(None, true)).await.unwrap();
+    send(&mut client, b"kept").await;
+    client.shutdown().await.unwrap();
+    expect_silence(&mut server).await;
+    let mut born = rig.client().await;
+    send(&mut born, b"early").await;
+    expect_silence(&mut born).await;
+    assert_eq!(rig.heard.all().iter().filter(|w| matches!(w, What::Dialed { .. })).count(), 1);
+    rig.link.lift(id).await.unwrap();
+    assert_eq!(rest(&mut server).await, (b"kept".to_vec(), None));
+    expect(&mut rig.served().await, b"early").await;
+}
+
+#[tokio::test]
+async fn born_in_a_blackhole_is_never_dialed() {
+    let rig = Rig::new().await;
+    let id = rig.link.inject(blackhole(None, false)).await.unwrap();
+    let mut born = rig.client().await;
+    send(&mut born, b"hello?").await;
+    expect_silence(&mut born).await;
+    assert_eq!(rig.link.fired(id), 1);
+    rig.link.lift(id).await.unwrap();
+    expect_silence(&mut born).await;
+    assert!(!rig.heard.all().iter().any(|what| matches!(what, What::Dialed { .. })));
+    born.shutdown().await.unwrap();
+    expect_reset(&mut born).await;
+}
+
+#[tokio::test]
+async fn a_blackhole_at_a_point_concerns_that_connection() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let (mut other, mut other_server) = rig.pair().await;
+    let point = Point::new(Way::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
+    rig.link.inject(Injection::from(blackhole(None, false)).at(point)).await.unwrap();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &ack(1)).await;
+    send(&mut server, b"x").await;
+    expect_silence(&mut server).await;
+    expect_silence(&mut client).await;
+    send(&mut other, &ack(3)).await;
+    expect(&mut other_server, &ack(3)).await;
+}
+
+#[tokio::test]
+async fn a_stall_builds_back_pressure_and_loses_nothing() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let id = rig.link.inject(Fault::Stall { way: Some(Way::ToBroker) }).await.unwrap();
+    let much: Vec<u8> = (0..30_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut sent = 0;
+    while let Ok(wrote) = tokio::time::timeout(SILENCE, client.write(&much[sent..])).await {
+        sent += wrote.unwrap();
+    }
+    assert!(sent < much.len(), "no back-pressure after {sent}");
+    assert_eq!(rig.link.fired(id), 1);
+    expect_silence(&mut server).await;
+    send(&mut server, b"the other way goes on").await;
+    expect(&mut client, b"the other way goes on").await;
+    rig.link.lift(id).await.unwrap();
+    let (_, read) = tokio::join!(
+        async {
+            client.write_all(&much[sent..]).await.unwrap();
+            client.shutdown().await.unwrap();
+        },
+        rest(&mut server)
+    );
+    assert!(read.0 == much && read.1.is_none(), "{} of {}", read.0.len(), much.len());
+}

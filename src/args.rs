@@ -1,0 +1,131 @@
+//! The command line's words.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use gauntlet_harness::broker::BrokerSpec;
+use gauntlet_network::Seed;
+
+/// Throws a RabbitMQ consumer into a broken network and says, with evidence, whether it came through.
+#[derive(Parser, Debug)]
+#[command(version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Args {
+    /// Without one: `run`, the core suite against the reference consumer.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   every scenario passed
+  1   at least one failed
+  2   none failed, at least one could not be decided
+  3   the environment could not be had (no broker, no Docker, no place to write)
+  4   nothing was selected
+  64  the command was used incorrectly";
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run suites or scenarios against a consumer
+    Run(Box<Run>),
+    /// List suites, scenarios, checkers, faults and mutants
+    List(List),
+    /// Tell a scenario: its story, its schedule in words, what it decides
+    Show(Show),
+    /// Decide again from a saved run, or a directory of them, alone
+    Check(Check),
+    /// Prove the checkers: run each consumer that is broken on purpose, and see it caught
+    Mutants(Mutants),
+}
+
+/// How runs are made.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Environment {
+    /// auto, container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
+    #[arg(long, value_name = "BROKER", default_value = "auto", env = "GAUNTLET_BROKER", hide_env_values = true)]
+    pub broker: BrokerSpec,
+    /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<Seed>,
+    /// Scenarios at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        // Read through clap, so that a bare `gauntlet` and `gauntlet run` are the same, environment and all.
+        #[derive(Parser)]
+        struct Bare {
+            #[command(flatten)]
+            environment: Environment,
+        }
+        match Bare::try_parse_from(["gauntlet"]) {
+            Ok(bare) => bare.environment,
+            Err(e) => e.exit(),
+        }
+    }
+}
+
+/// `gauntlet run`
+#[derive(clap::Args, Debug, Default)]
+pub struct Run {
+    /// Suites or scenarios; without one, the core suite
+    #[arg(value_name = "SUITE|SCENARIO")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub environment: Environment,
+    /// The consumer: `reference`, `control`, or a mutant's name
+    #[arg(long, value_name = "NAME", default_value = "reference")]
+    pub subject: String,
+    /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `gauntlet list`
+#[derive(clap::Args, Debug)]
+pub struct List {
+    /// What to list; everything without it
+    #[arg(value_enum)]
+    pub what: Option<Listed>,
+}
+
+/// What can be listed.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Suites and their scenarios
+    Scenarios,
+    /// What is decided
+    Checkers,
+    /// What can go wrong on the network
+    Faults,
+    /// Consumers broken on purpose
+    Mutants,
+}
+
+/// `gauntlet show`
+#[derive(clap::Args, Debug)]
+pub struct Show {
+    /// A scenario
+    pub scenario: String,
+}
+
+/// `gauntlet check`
+#[derive(clap::Args, Debug)]
+pub struct Check {
+    /// The directory of a run (plan.json, history.jsonl), or one that holds such directories
+    #[arg(value_name = "RUN-DIR")]
+    pub dir: PathBuf,
+}
+
+/// `gauntlet mutants`
+#[derive(clap::Args, Debug)]
+pub struct Mutants {
+    /// Mutants; without one, all of them
+    #[arg(value_name = "MUTANT")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub environment: Environment,
+}

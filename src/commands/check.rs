@@ -1,0 +1,67 @@
+//! `gauntlet check`: decides again from saved histories alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gauntlet_harness::judge::{judge, load};
+use gauntlet_harness::report::summary;
+use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
+use gauntlet_harness::verdict::Verdict;
+
+use super::{Failure, say};
+use crate::args::Check;
+
+/// Judges one run directory, or every one in a directory.
+pub fn execute(check: &Check) -> Result<u8, Failure> {
+    let dirs = run_dirs(&check.dir)?;
+    let mut reports = Vec::new();
+    for dir in dirs {
+        let (plan, history) = load(&dir).map_err(Failure::environment)?;
+        let judgement = judge(&plan, &history);
+        let took = Duration::from_nanos(history.events().last().map_or(0, |e| e.ns));
+        let report = Arc::new(RunReport {
+            scenario: plan.scenario.name.clone(),
+            title: plan.scenario.title.clone(),
+            subject: plan.subject.clone(),
+            dir: Some(dir.clone()),
+            took,
+            outcome: RunOutcome::Judged(Box::new(Played { plan, history, judgement })),
+        });
+        say(summary::line(&report));
+        reports.push(report);
+    }
+    for report in &reports {
+        if let RunOutcome::Judged(played) = &report.outcome
+            && played.judgement.verdict != Verdict::Pass
+        {
+            let dir = report.dir.as_deref().unwrap_or(Path::new("."));
+            let repeat = format!("gauntlet check {}", dir.display());
+            say(format!("\n{}", summary::details(report, played, &repeat)));
+        }
+    }
+    Ok(exit_code(&reports))
+}
+
+fn run_dirs(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if dir.join("plan.json").exists() {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let unreadable = |e: std::io::Error| {
+        Failure::environment(format!("failed to read the run directory {}: {e}", dir.display()))
+    };
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(unreadable)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("plan.json").exists())
+        .collect();
+    dirs.sort();
+    if dirs.is_empty() {
+        let message = format!(
+            "{} holds no run (no plan.json in it or one level below); `gauntlet run --out DIR` makes one",
+            dir.display()
+        );
+        return Err(Failure::environment(message));
+    }
+    Ok(dirs)
+}

@@ -1,0 +1,41 @@
+//! `gauntlet list`: the catalogues.
+
+use gauntlet_harness::checkers::CHECKERS;
+use gauntlet_harness::mutants::MUTANTS;
+use gauntlet_network::fault::CATALOGUE;
+use gauntlet_scenarios::SUITES;
+
+use super::{Failure, say};
+use crate::args::{List, Listed};
+
+/// Prints what was asked for, or everything.
+pub fn execute(list: &List) -> Result<u8, Failure> {
+    let wanted = |what| list.what.is_none_or(|w| w == what);
+    if wanted(Listed::Scenarios) {
+        for suite in SUITES {
+            say(format!("suite {} - {}", suite.name, suite.about));
+            for scenario in suite.scenarios().map_err(Failure::usage)? {
+                say(format!("  {:<26} {}", scenario.name, scenario.title));
+            }
+        }
+    }
+    if wanted(Listed::Checkers) {
+        say("checkers - each fails when");
+        for checker in CHECKERS {
+            say(format!("  {:<6} {:<22} {}", checker.id, checker.name, checker.fails_when));
+        }
+    }
+    if wanted(Listed::Faults) {
+        say("faults of the network");
+        for fault in CATALOGUE {
+            say(format!("  {:<22} {}", fault.name, fault.summary));
+        }
+    }
+    if wanted(Listed::Mutants) {
+        say("mutants - consumers broken on purpose");
+        for mutant in MUTANTS {
+            say(format!("  {:<24} {} ({} by {})", mutant.name, mutant.habit, mutant.scenario, mutant.checker));
+        }
+    }
+    Ok(0)
+}

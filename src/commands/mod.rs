@@ -1,0 +1,61 @@
+//! One file per command: words in, an exit code out.
+
+pub mod check;
+pub mod list;
+pub mod mutants;
+pub mod run;
+pub mod show;
+
+use gauntlet_harness::mutants as catalogue;
+use gauntlet_harness::scenario::nearest;
+use gauntlet_harness::subject::{Entrant, reference};
+
+/// A command that could not do its work: what to say, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// One clear error.
+    pub message: String,
+    /// 3 or 64.
+    pub code: u8,
+}
+
+impl Failure {
+    /// The command was used incorrectly.
+    pub fn usage(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), code: crate::USAGE }
+    }
+
+    /// The environment could not be had.
+    pub fn environment(error: impl ToString) -> Failure {
+        Failure { message: error.to_string(), code: 3 }
+    }
+}
+
+/// The runtime of the harness itself; subjects have their own.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::environment(format!("failed to start the runtime: {e}")))
+}
+
+/// A consumer by name.
+fn subject(name: &str) -> Result<Entrant, Failure> {
+    match name {
+        reference::NAME => return Ok(reference::entrant()),
+        "control" => return Ok(catalogue::control()),
+        _ => {}
+    }
+    if let Some(mutant) = catalogue::find(name) {
+        return Ok((mutant.make)());
+    }
+    let known = catalogue::MUTANTS.iter().map(|m| m.name).chain([reference::NAME, "control"]);
+    let hint = nearest(name, known).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
+    Err(Failure::usage(format!("no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them")))
+}
+
+/// Prints a line of the report. A reader that went away ends the printing, not the program.
+pub fn say(text: impl AsRef<str>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+}

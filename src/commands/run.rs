@@ -1,0 +1,75 @@
+//! `gauntlet run`: scenarios against a consumer, live progress, a summary, every failure with its evidence.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gauntlet_harness::broker::RunId;
+use gauntlet_harness::report::summary;
+use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite};
+use gauntlet_harness::verdict::Verdict;
+use gauntlet_network::Seed;
+
+use super::{Failure, runtime, say, subject};
+use crate::args::Run;
+use crate::progress::Progress;
+
+/// Runs, reports, and says how it went.
+pub fn execute(run: &Run) -> Result<u8, Failure> {
+    let scenarios = gauntlet_scenarios::select(&run.names).map_err(Failure::usage)?;
+    let entrant = subject(&run.subject)?;
+    let seed = run.environment.seed.unwrap_or_else(Seed::random);
+    let out = match &run.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
+    };
+    refuse_used(&out)?;
+    let options = Options {
+        broker: run.environment.broker.clone(),
+        seed,
+        jobs: run.environment.jobs.into(),
+        out: Some(out.clone()),
+    };
+    say(format!("gauntlet: {} scenarios, subject {}, seed {seed}", scenarios.len(), entrant.name));
+    let began = Instant::now();
+    let progress = Arc::new(Progress::new());
+    let hear = { let progress = progress.clone(); move |news| progress.hear(&news) };
+    let bouts: Vec<Bout> =
+        scenarios.into_iter().map(|scenario| Bout { scenario, entrant: entrant.clone() }).collect();
+    let reports = runtime()?
+        .block_on(run_suite(&bouts, &options, Arc::new(hear)))
+        .map_err(|e| environment(&e))?;
+    progress.finish();
+    for report in &reports {
+        tell(report, run, seed);
+    }
+    say(format!("\n{}; histories in {}", summary::totals(&reports, began.elapsed()), out.display()));
+    Ok(exit_code(&reports))
+}
+
+fn environment(error: &SuiteError) -> Failure {
+    Failure::environment(error)
+}
+
+/// A directory that holds runs already is not mixed with another.
+fn refuse_used(out: &Path) -> Result<(), Failure> {
+    let used = |dir: std::fs::ReadDir| dir.flatten().any(|e| e.path().join("history.jsonl").exists());
+    if std::fs::read_dir(out).is_ok_and(used) {
+        let message = format!("the output directory {} holds runs already; choose another with --out", out.display());
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
+fn tell(report: &RunReport, run: &Run, seed: Seed) {
+    match &report.outcome {
+        RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
+            let Run { environment, subject, .. } = run;
+            let command =
+                format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, environment.broker);
+            say(format!("\n{}", summary::details(report, played, &command)));
+        }
+        RunOutcome::Broken(why) => say(format!("\nBROKEN {}: {why}", report.scenario)),
+        _ => {}
+    }
+}

@@ -1,0 +1,50 @@
+//! `gauntlet show`: one scenario in words.
+
+use gauntlet_harness::checkers::CHECKERS;
+use gauntlet_harness::scenario::describe;
+
+use super::{Failure, say};
+use crate::args::Show;
+
+/// Prints the story, the schedule and what is decided.
+pub fn execute(show: &Show) -> Result<u8, Failure> {
+    let s = gauntlet_scenarios::scenario(&show.scenario).map_err(Failure::usage)?;
+    say(format!("{} - {}\n", s.name, s.title));
+    for line in s.story.lines() {
+        say(format!("  {line}"));
+    }
+    let rate = s.workload.rate.map_or("as fast as confirmed".into(), |r| format!("{r} a second"));
+    let told = &s.subject;
+    say(format!("\nworkload   {} messages of {} octets, {rate}", s.workload.messages, s.workload.body));
+    say(format!(
+        "subject    {} workers, prefetch {}, heartbeat {} s, {} a message",
+        told.workers,
+        told.prefetch,
+        told.heartbeat,
+        humantime_of(told.handler_time)
+    ));
+    if let Some(slow) = &told.slow {
+        say(format!("           message {} takes {}", slow.message, humantime_of(slow.time)));
+    }
+    for (i, step) in s.steps.iter().enumerate() {
+        let head = if i == 0 { "schedule" } else { "" };
+        say(format!("{head:<10} {}. {}", i + 1, describe(step)));
+    }
+    say(format!(
+        "expect     recovered within {}, drained within {}, stopped within {}",
+        humantime_of(s.expect.recovers_within),
+        humantime_of(s.expect.drains_within),
+        humantime_of(s.expect.stops_within)
+    ));
+    for (i, id) in s.decides.iter().enumerate() {
+        let head = if i == 0 { "decides" } else { "" };
+        let checker = CHECKERS.iter().find(|c| c.id == id);
+        let words = checker.map_or(String::new(), |c| format!("{}: fails when {}", c.name, c.fails_when));
+        say(format!("{head:<10} {id:<4} {words}"));
+    }
+    Ok(0)
+}
+
+fn humantime_of(duration: std::time::Duration) -> String {
+    format!("{duration:?}")
+}

@@ -1,0 +1,22 @@
+//! The workspace's tests, one binary. Table of contents:
+//!
+//! - `tidy`: the rules of the source tree (floors, `//!`, sizes), held by a test.
+//! - `scenarios`: every scenario against the reference consumer, on every broker there is.
+//! - `mutants`: every consumer broken on purpose, caught by the checker meant for it; and the control passes.
+//! - `cli`: what the command prints and returns, wrong input of every kind above all.
+//! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
+//! - `signals`: the reference consumer's binary under real signals.
+//! - `traces`: what people read, as snapshots.
+//!
+//! What needs Docker or rabbitmq-server runs when they are there and says, one line, when it was
+//! skipped and why; with `GAUNTLET_REQUIRE=all` nothing may skip.
+
+mod support;
+
+mod brokers;
+mod cli;
+mod mutants;
+mod scenarios;
+mod signals;
+mod tidy;
+mod traces;

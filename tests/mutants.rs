@@ -1,0 +1,63 @@
+//! Every consumer broken on purpose is caught by the checker meant for it, and the control, which has
+//! none of their habits, passes the same scenarios: the catch is the habit's doing.
+
+use std::collections::BTreeSet;
+
+use gauntlet_harness::mutants::{MUTANTS, control};
+use gauntlet_harness::verdict::{Outcome, Verdict};
+
+use crate::support::{explain, play};
+
+/// The kind of broker mutants meet: the cheaper one where both are there.
+fn kind() -> &'static str {
+    "local"
+}
+
+#[test]
+fn each_mutant_fails_by_the_checker_meant_for_it() {
+    let escaped: Vec<String> = std::thread::scope(|scope| {
+        let runs: Vec<_> = MUTANTS
+            .iter()
+            .map(|mutant| {
+                scope.spawn(move || {
+                    let scenario = gauntlet_scenarios::scenario(mutant.scenario).expect("listed");
+                    let played = play(&scenario, &(mutant.make)(), kind())?;
+                    let caught = played
+                        .judgement
+                        .findings
+                        .iter()
+                        .any(|f| f.checker == mutant.checker && f.outcome == Outcome::Fail);
+                    (!caught || played.judgement.verdict != Verdict::Fail)
+                        .then(|| format!("{} escaped {}:\n{}", mutant.name, mutant.checker, explain(&played)))
+                })
+            })
+            .collect();
+        runs.into_iter().filter_map(|run| run.join().expect("a run does not panic")).collect()
+    });
+    assert!(escaped.is_empty(), "\n{}", escaped.join("\n"));
+}
+
+#[test]
+fn the_control_passes_every_scenario_a_mutant_fails() {
+    let scenarios: BTreeSet<&str> = MUTANTS.iter().map(|m| m.scenario).collect();
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let runs: Vec<_> = scenarios
+            .into_iter()
+            .map(|name| {
+                scope.spawn(move || {
+                    let scenario = gauntlet_scenarios::scenario(name).expect("listed");
+                    let played = play(&scenario, &control(), kind())?;
+                    (played.judgement.verdict != Verdict::Pass).then(|| explain(&played))
+                })
+            })
+            .collect();
+        runs.into_iter().filter_map(|run| run.join().expect("a run does not panic")).collect()
+    });
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}
+
+#[test]
+fn there_are_at_least_ten_and_each_differs() {
+    let names: BTreeSet<&str> = MUTANTS.iter().map(|m| m.name).collect();
+    assert!(names.len() >= 10 && names.len() == MUTANTS.len(), "{names:?}");
+}

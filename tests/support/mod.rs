@@ -1,0 +1,93 @@
+//! One runtime and one broker of each kind for all tests of the binary.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+
+use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
+use gauntlet_harness::judge::judge;
+use gauntlet_harness::plan::Plan;
+use gauntlet_harness::run::{Environment, run};
+use gauntlet_harness::scenario::Scenario;
+use gauntlet_harness::subject::Entrant;
+use gauntlet_harness::suite::Played;
+use gauntlet_network::Seed;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// Brokers outlive the test that started them, so the runtime they live on does too.
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be started")
+});
+
+/// The id of this run of the tests; what they start carries it.
+pub static RUN: LazyLock<RunId> = LazyLock::new(RunId::new);
+
+/// Held for reading by whoever shares the process, for writing by whoever counts its threads and descriptors.
+static ALONE: RwLock<()> = RwLock::new(());
+
+type Shared = Arc<OnceCell<Result<Arc<Broker>, String>>>;
+
+/// The shared broker of this kind (`container`, `local`), or why there is none.
+fn shared(kind: &str) -> Result<Arc<Broker>, String> {
+    static BROKERS: Mutex<BTreeMap<String, Shared>> = Mutex::new(BTreeMap::new());
+    let cell = BROKERS.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.to_owned()).or_default().clone();
+    RUNTIME.block_on(cell.get_or_init(|| own(kind))).clone()
+}
+
+async fn own(kind: &str) -> Result<Arc<Broker>, String> {
+    let spec: BrokerSpec = kind.parse().map_err(|e| format!("{e}"))?;
+    Broker::start(&spec, &RUN).await.map(Arc::new).map_err(|e| e.to_string())
+}
+
+/// Says why a test did not run; with `GAUNTLET_REQUIRE=all` that is a failure.
+pub fn skip(what: &str, why: &str) {
+    let why = why.lines().next().unwrap_or_default();
+    assert!(std::env::var("GAUNTLET_REQUIRE").as_deref() != Ok("all"), "GAUNTLET_REQUIRE=all, but no {what}: {why}");
+    eprintln!("skipped: no {what}: {why}");
+}
+
+/// A broker of this kind, or a line that says why there is none.
+pub fn broker(kind: &str) -> Option<Arc<Broker>> {
+    shared(kind).map_err(|why| skip(kind, &why)).ok()
+}
+
+/// Plays a scenario on a broker of this kind and judges it. The run is kept when `GAUNTLET_KEEP` names a directory.
+pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
+    // One own broker at a time: each takes a core to start.
+    static OWN: Mutex<()> = Mutex::new(());
+    let own_broker = scenario.own_broker.then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
+    let broker = match &own_broker {
+        Some(_) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
+        None => broker(kind)?,
+    };
+    let alone = scenario.exclusive.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
+    let _together = (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
+    let vhost = format!("test-{}-{}-{}", *RUN, entrant.name, scenario.name);
+    let environment = Environment { broker: broker.clone(), vhost: vhost.clone(), alone: alone.is_some() };
+    let Entrant { name, promises, .. } = entrant;
+    let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
+    let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
+    let history = RUNTIME.block_on(run(&plan, entrant, &environment, dir.as_deref()));
+    if own_broker.is_some() {
+        RUNTIME.block_on(broker.stop()).expect("the broker stops");
+    }
+    let history = history.expect("the environment holds");
+    let judgement = judge(&plan, &history);
+    Some(Played { plan, history, judgement })
+}
+
+/// The report of a run that did not come out as wanted.
+pub fn explain(played: &Played) -> String {
+    use gauntlet_harness::report::summary::details;
+    use gauntlet_harness::suite::{RunOutcome, RunReport};
+    let report = RunReport {
+        scenario: played.plan.scenario.name.clone(),
+        title: played.plan.scenario.title.clone(),
+        subject: played.plan.subject.clone(),
+        dir: None,
+        took: std::time::Duration::ZERO,
+        outcome: RunOutcome::Judged(Box::new(played.clone())),
+    };
+    details(&report, played, &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed))
+}

@@ -1,0 +1,95 @@
+//! The rules of the source tree that can be checked are checked here.
+
+use std::path::{Path, PathBuf};
+
+/// Floors: a crate may name only the crates beside it here.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("network", &[]),
+    ("consumer", &[]),
+    ("harness", &["network", "consumer"]),
+    ("scenarios", &["harness", "network", "consumer"]),
+    ("src", &["scenarios", "harness", "network", "consumer"]),
+];
+
+/// Lines of a source file, its tests included.
+const LONGEST_FILE: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![root().join(dir)];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("target") {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source under {dir}");
+    found
+}
+
+fn all_sources() -> Vec<PathBuf> {
+    FLOORS.iter().map(|(dir, _)| *dir).chain(["tests", "benches"]).flat_map(sources).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("a source file can be read")
+}
+
+#[test]
+fn a_crate_imports_only_lower_floors() {
+    let crates = ["network", "consumer", "harness", "scenarios", "broker"];
+    for (dir, allowed) in FLOORS {
+        let manifest = if *dir == "src" { root().join("Cargo.toml") } else { root().join(dir).join("Cargo.toml") };
+        let manifest = read(&manifest);
+        let declared = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+        let declared = declared.split("\n[").next().unwrap_or_default();
+        for name in crates.iter().filter(|name| *name != dir && !allowed.contains(name)) {
+            assert!(!declared.contains(&format!("gauntlet-{name}")), "{dir} depends on {name}, which is not below it");
+            for path in sources(dir) {
+                let uses = format!("gauntlet_{name}");
+                assert!(!read(&path).contains(&uses), "{} names {uses}, which is not below it", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    for path in all_sources() {
+        assert!(read(&path).starts_with("//! "), "{} does not open with `//! `", path.display());
+    }
+}
+
+#[test]
+fn no_file_is_two() {
+    for path in all_sources() {
+        let lines = read(&path).lines().count();
+        assert!(lines <= LONGEST_FILE, "{} has {lines} lines; {LONGEST_FILE} is two files", path.display());
+    }
+}
+
+#[test]
+fn nothing_sleeps_where_clippy_does_not_see_it() {
+    // clippy.toml bans the functions; an `#[expect]` of the ban must say why.
+    for path in all_sources() {
+        for (number, line) in read(&path).lines().enumerate() {
+            let excused = line.contains("disallowed_methods") && !line.contains("reason");
+            let here = path.ends_with("tidy.rs");
+            assert!(here || !excused, "{}:{}: a ban lifted without a reason", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn no_generated_or_local_path_is_committed() {
+    let ignore = read(&root().join(".gitignore"));
+    assert!(ignore.contains("/target") && ignore.contains("/gauntlet-out"));
+}
