@@ -48,8 +48,9 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
 /// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise.
 fn log_to_stderr() {
     use tracing_subscriber::EnvFilter;
-    // The client library logs every fault this tool makes as an error of its own.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,lapin=off,async_rs=off"));
+    // Consumers and their library report every fault this tool makes; the histories have all of that.
+    let quiet = "warn,lapin=off,async_rs=off,gauntlet_consumer=off";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

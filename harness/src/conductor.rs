@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backstage::{Backstage, BackstageError};
 use crate::broker::{Broker, BrokerError, Restart};
 use crate::history::ledger::Ledger;
-use crate::history::{Moment, Progress, Recorder, What};
+use crate::history::{Moment, Phase, Progress, Recorder, What};
 use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::scenario::{BrokerFault, Step, SubjectFault, Trigger, describe};
@@ -108,7 +108,24 @@ impl Conductor<'_> {
             self.perform(index, step).await?;
             publisher.go();
         }
+        self.work_under_what_shapes(publisher).await;
         Ok(())
+    }
+
+    /// A fault that slows or shapes and stays in force has work to be done under it.
+    async fn work_under_what_shapes(&self, publisher: &mut Publisher) {
+        let shapes = |s: &Step| s.lasts.is_none() && s.fault.as_ref().is_some_and(|f| outage(f) == Outage::None);
+        if !self.plan.steps.iter().any(shapes) {
+            return;
+        }
+        let bound = self.plan.scenario.expect.drains_within;
+        let worked = match publisher.finished(bound).await {
+            true => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
+            false => Err("the publisher was not done".to_owned()),
+        };
+        if let Err(missing) = worked {
+            self.recorder.record(What::PhaseOverran { phase: Phase::Faults, missing });
+        }
     }
 
     async fn await_trigger(&self, index: usize, step: &Step, publisher: &mut Publisher) -> Result<(), String> {
@@ -342,6 +359,11 @@ pub fn caught_up(l: &Ledger) -> Progress {
         let first: Vec<String> = l.unhandled().take(3).map(|id| format!("m{id}")).collect();
         return Progress::Missing(format!("{unhandled} messages not handled ({}...)", first.join(", ")));
     }
+    quiet(l)
+}
+
+/// What was delivered is settled, nothing runs, and the subject consumes.
+pub fn quiet(l: &Ledger) -> Progress {
     let (running, outstanding) = (l.running(), l.outstanding());
     if running + outstanding > 0 {
         return Progress::Missing(format!("{running} handlers running, {outstanding} deliveries unsettled"));

@@ -13,7 +13,7 @@ use crate::history::{Moment, Recorder, What};
 use crate::subject::count;
 
 /// Between two questions to the broker about the same thing.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+pub const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a broker may take to list a connection it has accepted.
 const LISTED: Duration = Duration::from_secs(8);
 
@@ -48,7 +48,8 @@ impl<'a> Probe<'a> {
             threads: r.threads,
             fds: r.fds,
             sockets: r.sockets,
-            rss_kib: r.rss_kib,
+            // The history grows in this process too, so its memory says nothing of the subject's.
+            rss_kib: None,
             alone: self.alone,
         });
     }

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_network::{Link, Seed};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backstage::{Backstage, BackstageError};
 use crate::broker::{Broker, BrokerError};
-use crate::conductor::{ConductError, Conductor, alive, caught_up};
+use crate::conductor::{ConductError, Conductor, alive, caught_up, quiet};
 use crate::history::ledger::{self, Ledger};
 use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, What};
 use crate::plan::Plan;
-use crate::probe::{Holds, Probe};
+use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Refused, Work};
 use crate::tap::StepTap;
@@ -262,7 +263,11 @@ impl Stage<'_> {
             false => Err("the publisher was not done".to_owned()),
         };
         self.bounded(Phase::Drain, published);
-        let drained = self.recorder.until(bound, |l| alive(l, caught_up(l))).await;
+        // What was in a deleted queue is handled by nobody: there, an empty queue and nothing in hand is all there is.
+        let drained = match self.plan.scenario.expect.queue_is_deleted {
+            true => self.queue_is_empty(bound).await?,
+            false => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
+        };
         let quiet = drained.is_ok();
         self.bounded(Phase::Drain, drained);
         self.probe.sample(Moment::Drained);
@@ -270,6 +275,23 @@ impl Stage<'_> {
             self.broker_holds(Moment::Drained).await?;
         }
         Ok(())
+    }
+
+    async fn queue_is_empty(&self, bound: Duration) -> Result<Result<(), String>, RunError> {
+        let backstage = Backstage::open(&self.conductor.broker.url(self.vhost)).await?;
+        let deadline = Instant::now() + bound;
+        let empty = loop {
+            let ready = backstage.ready(&self.plan.queue).await?;
+            if ready == 0 {
+                break self.recorder.until(bound, |l| alive(l, quiet(l))).await;
+            }
+            if Instant::now() >= deadline {
+                break Err(format!("after {}: {ready} messages still ready", humantime::format_duration(bound)));
+            }
+            tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
+        };
+        backstage.close().await;
+        Ok(empty)
     }
 
     /// Asks the broker what it holds; its figures lag, so it is asked until they are what they should be.

@@ -64,7 +64,7 @@ struct Pause {
 }
 
 fn decide(case: &Case<'_>) -> Decision {
-    let attempts = attempts(case);
+    let (attempts, reported) = attempts(case);
     if let Some(fail) = too_fast(&attempts) {
         return fail;
     }
@@ -90,7 +90,7 @@ fn decide(case: &Case<'_>) -> Decision {
     if let Some(fail) = too_many(promise, &attempts) {
         return fail;
     }
-    let pauses = pauses(case, promise, &attempts);
+    let pauses = pauses(case, promise, &attempts, reported);
     let violation = pauses.iter().find_map(|p| out_of_bounds(promise, &attempts, p));
     if let Some(fail) = violation.or_else(|| hot_rows(promise, &attempts, &pauses)) {
         return fail;
@@ -113,8 +113,9 @@ fn decide(case: &Case<'_>) -> Decision {
     }
 }
 
-/// The attempts in order: as the subject reports them, or as the link accepted them, whichever are more.
-fn attempts(case: &Case<'_>) -> Vec<Attempt> {
+/// The attempts in order: as the subject reports them (then true), or as the link accepted them,
+/// whichever are more.
+fn attempts(case: &Case<'_>) -> (Vec<Attempt>, bool) {
     let connections = &case.ledger.connections;
     let mut accepted: Vec<(Mark, u64)> =
         connections.iter().filter_map(|(n, c)| Some((c.accepted?, *n))).collect();
@@ -151,7 +152,7 @@ fn attempts(case: &Case<'_>) -> Vec<Attempt> {
             worked.is_none() && closed.is_some_and(|(by, ..)| *by == gauntlet_network::End::Broker);
         Attempt { at, conn, worked, over: connection.and_then(|c| c.client_over), refused }
     };
-    starts.into_iter().map(made).collect()
+    (starts.into_iter().map(made).collect(), by_report)
 }
 
 /// More than [`RATE`] retries of failed attempts in one second.
@@ -191,7 +192,12 @@ fn too_many(promise: &BackoffPromise, attempts: &[Attempt]) -> Option<Decision> 
     None
 }
 
-fn pauses(case: &Case<'_>, promise: &BackoffPromise, attempts: &[Attempt]) -> Vec<Pause> {
+fn pauses(
+    case: &Case<'_>,
+    promise: &BackoffPromise,
+    attempts: &[Attempt],
+    reported: bool,
+) -> Vec<Pause> {
     let mut pauses = Vec::new();
     // How many retries came before this one, and whether a connection that worked lies before them all.
     let (mut any, mut stable) = ((0, false), (0, false));
@@ -225,7 +231,7 @@ fn pauses(case: &Case<'_>, promise: &BackoffPromise, attempts: &[Attempt]) -> Ve
             most: this.at.ns - before.at.ns.max(ended.ns.saturating_sub(SLACK)),
             short: delays.0,
             long: delays.1.max(cap),
-            hidden: unseen(case, before, this.at),
+            hidden: !reported && unseen(case, before, this.at),
         });
     }
     pauses
@@ -251,16 +257,11 @@ fn delay(promise: &BackoffPromise, (retries, worked): (i32, bool)) -> u64 {
     (grown.min(promise.cap.as_secs_f64()) * 1e9) as u64
 }
 
-/// Whether between two attempts a fault was in force that hides attempts from the link, or lets one
-/// hang of which only the start is known.
+/// Whether between two attempts a fault was in force that hides attempts from the link.
 fn unseen(case: &Case<'_>, before: &Attempt, to: Mark) -> bool {
     case.ledger.steps.iter().any(|(i, step)| {
         let fault = case.plan.steps.get(*i).and_then(|s| s.fault.as_ref());
-        let hides = match fault {
-            Some(Fault::Refuse) => !case.plan.promises.reports_attempts,
-            Some(Fault::Ignore | Fault::LimitConnections { .. }) => before.conn.is_none(),
-            _ => false,
-        };
+        let hides = before.conn.is_some() && matches!(fault, Some(Fault::Refuse { .. }));
         let from = step.injected.or(step.fired.first().copied());
         hides && from.is_some_and(|m| m < to) && step.lifted.is_none_or(|m| m > before.at)
     })
@@ -390,6 +391,16 @@ mod tests {
         );
         failing(Jitter::None, &[890.0]).expect(&CHECKER, Fail);
         failing(Jitter::None, &[1000.0, 2000.0, 4000.0, 8000.0, 8252.0]).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn an_end_recorded_late_takes_nothing_from_a_pause() {
+        for (next, expect) in [(1100.0, Pass), (1040.0, Fail)] {
+            let mut tale = Tale::new();
+            tale.promises.backoff = Some(promise(Jitter::None));
+            tale.what(What::Accepted { conn: 1 }).at(400.0).rst(1);
+            tale.at(next).what(What::Accepted { conn: 2 }).expect(&CHECKER, expect);
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! hold open. A connection the subject let go of and the broker does not yet know to be dead is the
 //! network's doing, and no leak. Fewer than before is not a leak either: it is Unknown here.
 
+use gauntlet_network::{Fault, Way};
+
 use super::half_open::holes;
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Connection, Mark};
@@ -172,9 +174,10 @@ fn wire(case: &Case<'_>, steady: Mark, later: &[&Held]) -> Vec<Decision> {
     moments.filter_map(judge).collect()
 }
 
-/// The connections open at the subject's end at this time, with when they were accepted.
+/// The connections known to be open at the subject's end at this time, with when they were accepted.
 fn open<'a>(case: &Case<'a>, at: Mark) -> Vec<(&'a Connection, Mark)> {
-    let accepted = case.ledger.connections.values().filter_map(|c| Some((c, c.accepted?)));
+    let read = case.ledger.connections.iter().filter(|(conn, _)| !unread(case, **conn, at));
+    let accepted = read.filter_map(|(_, c)| Some((c, c.accepted?)));
     let mut open: Vec<_> =
         accepted.filter(|(c, m)| *m <= at && c.client_over.is_none_or(|over| over > at)).collect();
     open.sort_by_key(|(_, m)| *m);
@@ -187,11 +190,24 @@ fn usable(connection: &Connection, at: Mark) -> bool {
 
 /// Connections the broker may hold through no fault of the subject.
 fn excused(case: &Case<'_>, at: Mark) -> u32 {
-    let unknowing =
-        case.ledger.connections.values().filter(|c| {
-            c.client_over.is_some_and(|m| m <= at) && c.broker_over.is_none_or(|m| m > at)
-        });
+    let unknowing = case.ledger.connections.iter().filter(|(conn, c)| {
+        let left = c.client_over.is_some_and(|m| m <= at) || unread(case, **conn, at);
+        left && c.broker_over.is_none_or(|m| m > at)
+    });
     unknowing.count() as u32 + half_open(case, at) as u32
+}
+
+/// Whether the link does not read from the subject now, and so cannot know that it let go.
+fn unread(case: &Case<'_>, conn: u64, at: Mark) -> bool {
+    case.ledger.steps.iter().any(|(i, step)| {
+        let blind = match case.plan.steps.get(*i).and_then(|s| s.fault.as_ref()) {
+            Some(Fault::Stall { way }) => *way != Some(Way::ToClient),
+            Some(Fault::Ignore { .. }) => true,
+            _ => false,
+        };
+        let hit = step.hit.get(&conn).is_some_and(|m| *m <= at);
+        blind && hit && step.lifted.is_none_or(|m| m > at)
+    })
 }
 
 /// Blackholed connections that the subject need not have noticed by now.
@@ -345,6 +361,22 @@ mod tests {
             holds(&mut tale, Moment::Drained, (2, 2, 2));
             tale.at(8000.0).rst(1).stops(2);
             holds(&mut tale, Moment::After, (0, 0, 0));
+            tale.expect(&CHECKER, expect);
+        }
+    }
+
+    #[test]
+    fn what_the_link_does_not_read_may_have_been_let_go() {
+        for (fault, expect) in [("ignore", Unknown), ("refuse", Fail)] {
+            let mut tale = Tale::new();
+            let fault = format!("fault = {{ kind = \"{fault}\" }}");
+            steps(&mut tale, &format!("[[step]]\nwhen = \"idle\"\n{fault}\n"));
+            tale.connect(1, 10);
+            holds(&mut tale, Moment::Steady, (1, 1, 1));
+            tale.rst(1).what(What::Accepted { conn: 2 });
+            tale.what(What::Fired { step: 0, conn: Some(2), note: "accepted".into() });
+            tale.at(500.0).connect(3, 10);
+            holds(&mut tale, Moment::Drained, (1, 1, 1));
             tale.expect(&CHECKER, expect);
         }
     }

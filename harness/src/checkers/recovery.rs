@@ -163,13 +163,11 @@ fn served(case: &Case<'_>) -> Vec<Served> {
 }
 
 fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outage {
-    let Some(fired) = step.fired.first().copied() else {
+    let Some(fired) = began(case, index, step) else {
         return Outage::Unsure(format!("step {} never fired", index + 1));
     };
-    let anew = |s: &&Served| {
-        s.delivered > fired && s.done >= step.usable[0] && !broken(case, index, step, fired, s)
-    };
-    let first = served.iter().find(anew);
+    let anew = |s: &&Served| s.delivered > fired && !broken(case, index, step, fired, s);
+    let first = served.iter().filter(|s| s.done >= step.usable[0]).find(anew);
     let usable = step
         .usable
         .iter()
@@ -177,7 +175,13 @@ fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outag
         .rfind(|u| first.is_none_or(|s| *u <= s.done))
         .unwrap_or(step.usable[0]);
     let Some(since) = waiting(case, fired, usable, served) else {
-        return Outage::Unsure(format!("nothing to handle after step {}", index + 1));
+        // Everything was handled before anyone could say that the path was usable.
+        return match served.iter().filter(|s| reconnected(case, fired, s)).find(anew) {
+            Some(s) => {
+                Outage::Over(recovery(case, index, s.done.ns, s), vec![fired.seq, s.done.seq])
+            }
+            None => Outage::Unsure(format!("nothing to handle after step {}", index + 1)),
+        };
     };
     let deadline = since + bound(case);
     let until = first.map_or(deadline, |s| s.done.ns.min(deadline));
@@ -210,6 +214,20 @@ fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outag
     let evidence =
         [fired, usable].into_iter().chain(tried.take(9)).map(|m| m.seq).chain([end]).collect();
     Outage::Never(Decision::fail(summary, dedup(evidence)))
+}
+
+/// When the outage began. A broker's fault is recorded as fired when it is done, the subject may be
+/// back by then: it counts from its injection.
+fn began(case: &Case<'_>, index: usize, step: &Step) -> Option<Mark> {
+    let of_broker = case.plan.steps.get(index).is_some_and(|s| s.broker.is_some());
+    let fired = step.fired.first().copied()?;
+    Some(step.injected.filter(|m| of_broker && *m < fired).unwrap_or(fired))
+}
+
+/// Whether it came by a connection made since.
+fn reconnected(case: &Case<'_>, fired: Mark, s: &Served) -> bool {
+    let connection = case.ledger.connections.get(&case.ledger.epochs[s.epoch].conn);
+    connection.and_then(|c| c.accepted).is_some_and(|m| m > fired)
 }
 
 /// The same sequence number is shown once.
@@ -247,14 +265,16 @@ fn broken(case: &Case<'_>, index: usize, step: &Step, fired: Mark, s: &Served) -
     let Some(connection) = case.ledger.connections.get(&conn) else { return false };
     let over =
         |before: Option<Mark>| connection.client_over.is_some_and(|o| before.is_none_or(|b| o < b));
-    if !step.hit.contains_key(&conn) {
-        return connection.accepted.is_some_and(|m| m < fired) && over(Some(s.done));
+    let older = connection.accepted.is_some_and(|m| m < fired);
+    let of_broker = step.hit.is_empty();
+    if !step.hit.contains_key(&conn) && !(older && of_broker) {
+        return older && over(Some(s.done));
     }
     let others = case.ledger.steps.iter().filter(|(i, _)| **i != index).flat_map(|(_, s)| &s.fired);
     let next = others.filter(|m| **m > fired).min().copied();
     let planned = case.plan.steps.get(index).and_then(|s| s.fault.as_ref());
     let lost = matches!(planned, Some(Fault::Blackhole { resume: false, .. }));
-    lost || over([next, stopping(case)].into_iter().flatten().min())
+    (lost && !of_broker) || over([next, stopping(case)].into_iter().flatten().min())
 }
 
 /// From when on, with the path usable, a message waited that only a recovery could get handled.
@@ -510,6 +530,32 @@ mod tests {
                 .ack(2, 1, 1);
             tale.at(9000.0).publish(7).expect(&CHECKER, expect);
         }
+    }
+
+    #[test]
+    fn a_fault_of_the_broker_counts_from_its_injection() {
+        // Back, and everything delivered, before the step could be recorded as fired and usable.
+        for (handled, expect) in [(1010.0, Pass), (1500.0, Pass), (3100.0, Fail)] {
+            let mut tale = Tale::new();
+            steps(&mut tale, "[[step]]\nwhen = \"idle\"\nbroker = \"close_connections\"\n");
+            tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).publish(1);
+            tale.at(1000.0).what(What::Injected { step: 0, fault: "close".into() }).rst(1);
+            tale.at(1005.0).connect(2, 10).consume(2, 1, 8).redeliver(2, 1, 1, 1);
+            tale.at(handled).handle(1, true);
+            fires(&mut tale, 1020.0, 0, None);
+            tale.what(What::PathUsable { step: 0 }).at(9000.0).expect(&CHECKER, expect);
+        }
+    }
+
+    #[test]
+    fn on_a_connection_the_broker_was_about_to_close_nothing_is_a_recovery() {
+        let mut tale = Tale::new();
+        steps(&mut tale, "[[step]]\nwhen = \"idle\"\nbroker = \"close_connections\"\n");
+        tale.connect(1, 10).consume(1, 1, 8).publish(0).publish(1).at(1000.0);
+        tale.what(What::Injected { step: 0, fault: "close".into() }).deliver(1, 1, 1, 0);
+        fires(&mut tale, 1010.0, 0, None);
+        tale.what(What::PathUsable { step: 0 }).handle(0, true).rst(1).at(9000.0).publish(2);
+        tale.expect(&CHECKER, Fail);
     }
 
     #[test]

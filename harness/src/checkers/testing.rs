@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{Args, End, Frame, Seed, Way};
+use gauntlet_network::{Args, End, Frame, FrameName, Seed, Way};
 
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Ledger;
@@ -50,7 +50,8 @@ impl Tale {
 
     /// A frame at one tap only.
     pub fn frame(&mut self, conn: u64, end: End, way: Way, channel: u16, name: &'static str, args: Args) -> &mut Tale {
-        let frame = Frame { channel, name: name.into(), size: 10, args };
+        let name = FrameName::parse(name).expect("a frame that exists");
+        let frame = Frame { channel, name, size: 10, args };
         self.what(What::Wire { conn, end, way, frame })
     }
 

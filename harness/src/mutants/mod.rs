@@ -15,8 +15,6 @@ mod deaf_heartbeats;
 mod silence_unnoticed;
 mod left_behind;
 mod resurrects;
-#[cfg(test)]
-mod driver;
 
 use crate::subject::{Entrant, Promises};
 use defect::Defect;

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_network::Seed;
+
 use super::trace;
 use crate::judge::Judgement;
 use crate::suite::{Played, RunOutcome, RunReport};
@@ -67,7 +69,7 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str) -> String {
             }
         }
     }
-    let _ = writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, plan.seed);
+    let _ = writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, Seed(plan.seed));
     if let Some(dir) = &report.dir {
         let _ = writeln!(text, "  history {}", dir.join("history.jsonl").display());
     }

@@ -10,7 +10,6 @@ use super::{
     drop,
     effect::Effect,
     hold,
-    ignore::Ignore,
     injection::LONGEST,
     latency::Latency,
     limit::Limit,
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     seed::Seed,
-    wire::{CutHow, Side, Way},
+    wire::{CutHow, Way},
 };
 
 /// What a fault acts on.
@@ -197,8 +196,6 @@ impl Fault {
             Self::Fin { side } => Box::new(Cut { side, how: CutHow::Fin }),
             Self::Blackhole { resume, .. } => Box::new(Blackhole { resume }),
             Self::Stall { .. } => Box::new(Stall),
-            Self::Ignore => Box::new(Ignore),
-            Self::AcceptThenClose { how } => Box::new(Cut { side: Side::Both, how }),
             _ => return None,
         })
     }

@@ -18,11 +18,11 @@ use std::{
 use rand::RngExt;
 use tokio::sync::mpsc;
 
-use super::{Active, FaultId, Injection};
+use super::{Active, FaultId, Injection, cut::Cut, effect::Effect, ignore::Ignore};
 use crate::{
     amqp::FrameName,
     seed::Seed,
-    wire::{CutHow, Way},
+    wire::{CutHow, Side, Way},
 };
 
 /// What happens at an offset of a frame.
@@ -45,6 +45,16 @@ pub(crate) enum Greeting {
     Ignore,
     /// It is closed.
     Close(CutHow),
+}
+
+impl Greeting {
+    /// What it is on each direction of the connection.
+    pub(crate) fn effect(self) -> Box<dyn Effect> {
+        match self {
+            Self::Ignore => Box::new(Ignore),
+            Self::Close(how) => Box::new(Cut { side: Side::Both, how }),
+        }
+    }
 }
 
 /// How often a fault fired and on how many octets. Outlives the fault.

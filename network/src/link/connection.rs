@@ -12,12 +12,13 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::mpsc,
     time::Sleep,
 };
@@ -82,9 +83,16 @@ impl Connection {
         wake: mpsc::Receiver<()>,
         greeted: Option<(Arc<Entry>, Greeting)>,
     ) -> Self {
+        let lane = |way| {
+            let mut lane = Lane::new(way, &shared);
+            if let Some((entry, greeting)) = &greeted {
+                lane.add(Arc::clone(entry), greeting.effect());
+            }
+            lane
+        };
         Self {
-            to_broker: Lane::new(Way::ToBroker, &shared),
-            to_client: Lane::new(Way::ToClient, &shared),
+            to_broker: lane(Way::ToBroker),
+            to_client: lane(Way::ToClient),
             shared,
             id,
             client: Peer::new(client),
@@ -125,7 +133,7 @@ impl Connection {
         }
         loop {
             self.next = None;
-            let mut moved = false;
+            let mut moved = self.look(shared);
             for way in Way::BOTH {
                 moved |= self.read(way, cx, shared, scratch);
                 moved |= self.step(way, cx, shared);
@@ -139,6 +147,16 @@ impl Connection {
                 ready!(self.until_next(cx));
             }
         }
+    }
+
+    /// Looks at the table; whether it had changed.
+    fn look(&mut self, shared: &Shared) -> bool {
+        let table = shared.read();
+        let changed = table.version != self.version;
+        if changed {
+            self.obey(&table);
+        }
+        changed
     }
 
     /// Both ends are gone, or both have said and been told everything.
@@ -383,9 +401,9 @@ impl Connection {
             }
         }
         if self.broker.is_absent() {
-            self.dial = None;
             self.broker = Peer::Gone;
         }
+        self.dial = None;
     }
 
     /// A point was met here: its fault is in force, on this connection or at the door.
@@ -412,7 +430,6 @@ impl Connection {
         for way in Way::BOTH {
             let here = match fault.kind() {
                 Kind::Cut => way == met.unwrap_or(Way::ToBroker),
-                Kind::Door => fault.single() || way == Way::ToBroker || self.greeted.is_some(),
                 _ => way.within(fault.way()),
             };
             if let (true, Some(effect)) = (here, fault.effect(seed.derive(&way.to_string()))) {
@@ -441,10 +458,9 @@ impl Connection {
         for entry in &fresh {
             let at_work = |lane: &Lane| lane.acting.iter().any(|a| a.entry.id == entry.id);
             let known = at_work(&self.to_broker) || at_work(&self.to_client);
-            let greets = self.greeted.is_some_and(|(id, _)| id == entry.id);
+            let armed = entry.injection.at.is_some();
             let door = entry.injection.fault.kind() == Kind::Door;
-            let met = entry.injection.at.is_none();
-            if met && !known && !self.done.contains(&entry.id) && (!door || greets) {
+            if !armed && !door && !known && !self.done.contains(&entry.id) {
                 self.install(entry, None);
             }
         }
@@ -474,7 +490,7 @@ impl Connection {
             }
             let (upstream, deadline) = (self.shared.upstream(), self.shared.dial_deadline);
             self.dial = Some(Box::pin(async move {
-                let dialed = tokio::time::timeout(deadline, TcpStream::connect(upstream)).await;
+                let dialed = tokio::time::timeout(deadline, dial(upstream)).await;
                 let late = || {
                     io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {deadline:?}"))
                 };
@@ -500,4 +516,16 @@ impl Connection {
     fn record(&self, what: What) {
         self.shared.record(Some(self.id), Instant::now(), what);
     }
+}
+
+/// Connects. If it is given up meanwhile, an upstream that has accepted already gets RST.
+async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match upstream {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    let stream = socket.connect(upstream).await?;
+    SockRef::from(&stream).set_linger(None)?;
+    Ok(stream)
 }

@@ -106,15 +106,12 @@ async fn a_reset_that_lasts_cuts_the_newborn_too() {
 /// While octets stream, an injection returns and not one octet more may pass.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_inject_returns_the_next_octet_is_subject_to_it() {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let rig = Rig::new().await;
     for _ in 0..20 {
         let (mut client, mut server) = rig.pair().await;
         let mut stream = tokio::task::JoinSet::new();
-        stream.spawn(async move {
-            while client.try_write(&[0; 4096]).is_ok() || client.writable().await.is_ok() {}
-            drop(&mut client)
-        });
+        stream.spawn(async move { while client.write_all(&[0; 4096]).await.is_ok() {} });
         let mut buffer = vec![0; 1 << 16];
         soon("octets flow", server.read(&mut buffer)).await.unwrap();
         let id = rig.link.inject(Fault::Blackhole { way: None, resume: false }).await.unwrap();
@@ -125,7 +122,7 @@ async fn when_inject_returns_the_next_octet_is_subject_to_it() {
             assert!(n > 0, "still open");
         }
         expect_silence(&mut server).await;
-        stream.abort_all();
+        stream.shutdown().await;
         rig.link.lift(id).await.unwrap();
     }
 }

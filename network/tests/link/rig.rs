@@ -89,7 +89,15 @@ impl Rig {
 
     /// A client and the upstream's end of the same connection.
     pub async fn pair(&self) -> (TcpStream, TcpStream) {
-        (self.client().await, self.served().await)
+        let dialed = |heard: &Heard| {
+            heard.all().iter().filter(|what| matches!(what, What::Dialed { .. })).count()
+        };
+        let before = dialed(&self.heard);
+        let pair = (self.client().await, self.served().await);
+        while dialed(&self.heard) == before {
+            pause(Duration::from_millis(1)).await;
+        }
+        pair
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests of the fold: epochs, assembly, what a settlement covers, and the fates.
 
+use gauntlet_network::FrameName;
+
 use super::*;
 use crate::history::Ending;
 
@@ -21,7 +23,7 @@ impl Wire {
 
     fn frame(self, end: End, way: Way, name: &'static str, args: Args) -> Wire {
         let channel = u16::from(!name.starts_with("connection."));
-        let frame = Frame { channel, name: name.into(), size: 4, args };
+        let frame = Frame { channel, name: FrameName::parse(name).expect("a known frame"), size: 4, args };
         self.what(What::Wire { conn: 1, end, way, frame })
     }
 
