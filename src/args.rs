@@ -79,6 +79,9 @@ pub struct Run {
     /// The consumer: `reference`, `control`, or a mutant's name
     #[arg(long, value_name = "NAME", default_value = "reference")]
     pub subject: String,
+    /// Runs each scenario so many times; the seed differs from round to round
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub repeat: u16,
     /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

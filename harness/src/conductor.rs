@@ -222,18 +222,20 @@ impl Conductor<'_> {
                 self.recorder.record(What::StepMissed { step: index, missing });
             }
         }
+        // Others get through while it lasts, so there is nothing to wait for.
+        let own = of_its_own_connection(step);
+        if outage == Outage::Momentary || (outage == Outage::WhileInForce && own) {
+            self.usable(index);
+        }
         if let Some(lasts) = step.lasts {
             tokio::time::sleep_until(Instant::now() + lasts).await;
             let lifted = self.link.lift(id).await;
             lifted.map_err(|source| ConductError::Fault { step: index + 1, source })?;
         }
-        match outage {
-            Outage::None => {}
-            Outage::WhileInForce if step.lasts.is_none() && !of_its_own_connection(step) => {
-                self.in_force.push(index);
-            }
-            Outage::WhileInForce | Outage::Momentary => {
-                self.usable(index);
+        if outage == Outage::WhileInForce && !own {
+            match step.lasts {
+                Some(_) => self.usable(index),
+                None => self.in_force.push(index),
             }
         }
         Ok(())

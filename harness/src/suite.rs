@@ -27,6 +27,10 @@ pub struct Bout {
     pub scenario: Scenario,
     /// Against whom.
     pub entrant: Entrant,
+    /// The seed of its schedule.
+    pub seed: Seed,
+    /// Where its plan, history and verdict are kept; none keeps nothing on disk.
+    pub dir: Option<PathBuf>,
 }
 
 /// How bouts are run.
@@ -34,11 +38,9 @@ pub struct Bout {
 pub struct Options {
     /// Which broker.
     pub broker: BrokerSpec,
-    /// The seed of all schedules.
-    pub seed: Seed,
     /// Scenarios at a time; at least 1.
     pub jobs: usize,
-    /// Where each scenario gets a directory; none keeps nothing on disk.
+    /// Where the bouts' directories are; it must be writable before anything is played.
     pub out: Option<PathBuf>,
 }
 
@@ -102,7 +104,7 @@ pub enum RunOutcome {
 pub struct Played {
     /// Its plan.
     pub plan: Plan,
-    /// Its history.
+    /// Its history; empty after a pass in a suite (the whole of it is on disk).
     pub history: History,
     /// The verdict.
     pub judgement: Judgement,
@@ -229,7 +231,7 @@ impl Shared {
         let _permit = self.permits.acquire().await;
         (self.hear)(News::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
-        let dir = self.options.out.as_ref().map(|out| out.join(&scenario.name));
+        let dir = bout.dir.clone();
         let outcome = match self.environment(number, scenario, alone).await {
             Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
             Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
@@ -262,9 +264,9 @@ impl Shared {
 
     async fn judged(&self, bout: &Bout, environment: Environment, dir: Option<&Path>) -> RunOutcome {
         let broker = in_words(&environment.broker).await;
-        let Bout { scenario, entrant } = bout;
+        let Bout { scenario, entrant, seed, .. } = bout;
         let Entrant { name, promises, .. } = entrant;
-        let plan = Plan::resolve(scenario, self.options.seed, name, promises, &broker);
+        let plan = Plan::resolve(scenario, *seed, name, promises, &broker);
         let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
         if scenario.own_broker
             && let Err(error) = environment.broker.stop().await
@@ -279,6 +281,8 @@ impl Shared {
                 {
                     return RunOutcome::Broken(e.to_string());
                 }
+                // Of what passed, nobody asks to see the trace; a soak of thousands must fit in memory.
+                let history = if judgement.verdict == Verdict::Pass { History::default() } else { history };
                 RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
             }
             Err(e) => RunOutcome::Broken(e.to_string()),

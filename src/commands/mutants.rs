@@ -16,14 +16,13 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
     let options = Options {
         broker: args.environment.broker.clone(),
-        seed,
         jobs: args.environment.jobs.into(),
         out: None,
     };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
     let bout = |mutant: &&Mutant| {
         let scenario = gauntlet_scenarios::scenario(mutant.scenario).map_err(Failure::usage)?;
-        Ok(Bout { scenario, entrant: (mutant.make)() })
+        Ok(Bout { scenario, entrant: (mutant.make)(), seed, dir: None })
     };
     let bouts: Vec<Bout> = mutants.iter().map(bout).collect::<Result<_, Failure>>()?;
     let reports = runtime()?

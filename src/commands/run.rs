@@ -26,22 +26,34 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     refuse_used(&out)?;
     let options = Options {
         broker: run.environment.broker.clone(),
-        seed,
         jobs: run.environment.jobs.into(),
         out: Some(out.clone()),
     };
-    say(format!("gauntlet: {} scenarios, subject {}, seed {seed}", scenarios.len(), entrant.name));
-    let began = Instant::now();
     let progress = Arc::new(Progress::new());
     let hear = { let progress = progress.clone(); move |news| progress.hear(&news) };
-    let bouts: Vec<Bout> =
-        scenarios.into_iter().map(|scenario| Bout { scenario, entrant: entrant.clone() }).collect();
+    let rounds = (1..=run.repeat).map(|round| {
+        // The first round is what a single run with this seed would be.
+        let seed = if round == 1 { seed } else { seed.derive(&format!("round {round}")) };
+        (round, seed)
+    });
+    let bouts: Vec<Bout> = rounds
+        .flat_map(|(round, seed)| {
+            let (out, entrant) = (&out, &entrant);
+            scenarios.iter().map(move |scenario| {
+                let name = if run.repeat == 1 { scenario.name.clone() } else { format!("{}.{round}", scenario.name) };
+                let dir = Some(out.join(name));
+                Bout { scenario: scenario.clone(), entrant: entrant.clone(), seed, dir }
+            })
+        })
+        .collect();
+    say(format!("gauntlet: {} scenarios, subject {}, seed {seed}", bouts.len(), entrant.name));
+    let began = Instant::now();
     let reports = runtime()?
         .block_on(run_suite(&bouts, &options, Arc::new(hear)))
         .map_err(|e| environment(&e))?;
     progress.finish();
     for report in &reports {
-        tell(report, run, seed);
+        tell(report, run);
     }
     say(format!("\n{}; histories in {}", summary::totals(&reports, began.elapsed()), out.display()));
     Ok(exit_code(&reports))
@@ -61,10 +73,11 @@ fn refuse_used(out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(report: &RunReport, run: &Run, seed: Seed) {
+fn tell(report: &RunReport, run: &Run) {
     match &report.outcome {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
             let Run { environment, subject, .. } = run;
+            let seed = Seed(played.plan.seed);
             let command =
                 format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, environment.broker);
             say(format!("\n{}", summary::details(report, played, &command)));

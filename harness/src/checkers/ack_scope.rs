@@ -53,9 +53,13 @@ fn decide(case: &Case<'_>) -> Decision {
         if acks == 0 {
             Decision::not_at_stake("the subject never settled with `multiple`")
         } else if !promises.reports_handling {
-            Decision::unknown(format!("{acks} acks with `multiple`, and the subject does not report its handlings"))
+            Decision::unknown(format!(
+                "{acks} acks with `multiple`, and the subject does not report its handlings"
+            ))
         } else {
-            Decision::pass(format!("{acks} acks with `multiple` covered {covered} messages, all of them finished"))
+            Decision::pass(format!(
+                "{acks} acks with `multiple` covered {covered} messages, all of them finished"
+            ))
         }
     })
 }
@@ -112,8 +116,18 @@ mod tests {
     #[test]
     fn a_message_whose_handler_has_not_even_begun_is_unfinished() {
         let mut tale = Tale::new();
-        tale.connect(1, 10).consume(1, 1, 8).deliver(1, 1, 1, 0).deliver(1, 1, 2, 1).handle(1, true);
-        tale.passes(1, Way::ToBroker, 1, "basic.ack", Args::Ack { delivery_tag: 0, multiple: true });
+        tale.connect(1, 10)
+            .consume(1, 1, 8)
+            .deliver(1, 1, 1, 0)
+            .deliver(1, 1, 2, 1)
+            .handle(1, true);
+        tale.passes(
+            1,
+            Way::ToBroker,
+            1,
+            "basic.ack",
+            Args::Ack { delivery_tag: 0, multiple: true },
+        );
         assert_eq!(tale.expect(&CHECKER, Fail).evidence.len(), 2, "delivered, acked");
     }
 

@@ -91,6 +91,10 @@ mod tests {
 
     #[test]
     fn nothing_settled_is_not_at_stake() {
-        Tale::new().connect(1, 10).consume(1, 1, 8).deliver(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+        Tale::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .deliver(1, 1, 1, 0)
+            .expect(&CHECKER, NotAtStake);
     }
 }

@@ -38,7 +38,9 @@ struct Stop<'a> {
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.drains {
-        return Decision::not_at_stake("the subject does not promise to drain when it is asked to stop");
+        return Decision::not_at_stake(
+            "the subject does not promise to drain when it is asked to stop",
+        );
     }
     let ended = ending(case);
     let asked = case.ledger.stop_requested;
@@ -74,12 +76,18 @@ impl Stop<'_> {
     fn new_work(&mut self) {
         let latest = self.after(GRACE);
         for (id, m) in &self.case.ledger.messages {
-            let arrived = m.deliveries.iter().filter_map(|(e, t)| self.case.ledger.epochs[*e].deliveries[t].at_client);
+            let arrived = m
+                .deliveries
+                .iter()
+                .filter_map(|(e, t)| self.case.ledger.epochs[*e].deliveries[t].at_client);
             let in_hand = arrived.max().is_none_or(|at| at < self.asked)
                 && m.handled().is_none_or(|at| at > self.asked)
                 && m.handlings.first().is_some_and(|h| h.start < self.asked);
             for h in m.handlings.iter().filter(|h| h.start.ns > latest && !in_hand) {
-                let words = format!("m{id} was begun {} after the request to stop", gap(self.asked, h.start));
+                let words = format!(
+                    "m{id} was begun {} after the request to stop",
+                    gap(self.asked, h.start)
+                );
                 self.charges.add(words, [Some(self.asked), Some(h.start)]);
             }
         }
@@ -91,14 +99,27 @@ impl Stop<'_> {
             for c in &epoch.consumers {
                 let since = self.asked.max(c.asked);
                 let latest = since.ns + AT_ONCE.as_nanos() as u64;
-                let stops = [epoch.client_over, c.cancelled.map(|(_, at)| at), self.aborted, self.ended.map(|(at, _)| at)];
-                if disturbed(self.case, self.asked.ns, latest) || self.aborted.is_some_and(|at| at < since) {
+                let stops = [
+                    epoch.client_over,
+                    c.cancelled.map(|(_, at)| at),
+                    self.aborted,
+                    self.ended.map(|(at, _)| at),
+                ];
+                if disturbed(self.case, self.asked.ns, latest)
+                    || self.aborted.is_some_and(|at| at < since)
+                {
                     continue;
                 }
                 if c.asked.ns > self.after(GRACE) {
-                    let words = format!("on {} it began to consume {} after the request to stop", place(epoch), gap(self.asked, c.asked));
+                    let words = format!(
+                        "on {} it began to consume {} after the request to stop",
+                        place(epoch),
+                        gap(self.asked, c.asked)
+                    );
                     self.charges.add(words, [Some(self.asked), Some(c.asked)]);
-                } else if last_ns(self.case) > latest && stops.iter().flatten().all(|at| at.ns > latest) {
+                } else if last_ns(self.case) > latest
+                    && stops.iter().flatten().all(|at| at.ns > latest)
+                {
                     let words = format!(
                         "on {} it neither cancelled its consumer nor closed within {} ms of the request to stop",
                         place(epoch),
@@ -135,10 +156,19 @@ impl Stop<'_> {
         if !left || !d.settled.is_empty() {
             return;
         }
-        let evidence = [d.at_client, Some(h.start), Some(self.asked), h.end.map(|(at, _)| at), epoch.client_over];
+        let evidence = [
+            d.at_client,
+            Some(h.start),
+            Some(self.asked),
+            h.end.map(|(at, _)| at),
+            epoch.client_over,
+        ];
         match h.end {
             Some((end, true)) if !disturbed(self.case, self.asked.ns, end.ns) => {
-                let words = format!("m{id} was in flight at the request to stop, finished {} after it, and not settled", gap(self.asked, end));
+                let words = format!(
+                    "m{id} was in flight at the request to stop, finished {} after it, and not settled",
+                    gap(self.asked, end)
+                );
                 self.charges.add(words, evidence);
             }
             None => {
@@ -147,7 +177,9 @@ impl Stop<'_> {
                 let takes = slow.map_or(settings.handler_time, |s| s.time);
                 let due = h.start.ns + takes.as_nanos() as u64;
                 let bound = self.after(self.case.plan.scenario.expect.stops_within);
-                if due + (MARGIN.as_nanos() as u64) < bound && !disturbed(self.case, self.asked.ns, due) {
+                if due + (MARGIN.as_nanos() as u64) < bound
+                    && !disturbed(self.case, self.asked.ns, due)
+                {
                     let words = format!(
                         "m{id}, in flight at the request to stop, was abandoned, though its handler had only {} ms to go",
                         due.saturating_sub(self.asked.ns) / 1_000_000
@@ -171,14 +203,24 @@ impl Stop<'_> {
                 closed += 1;
                 continue;
             }
-            let torn_down = self.ended.is_none_or(|(_, how)| matches!(how, SubjectEnd::Overran | SubjectEnd::Panicked(_)));
+            let torn_down = self.ended.is_none_or(|(_, how)| {
+                matches!(how, SubjectEnd::Overran | SubjectEnd::Panicked(_))
+            });
             let until = c.client_over.map_or(last_ns(self.case), |at| at.ns);
-            let own = c.client_over.map_or(self.case.history.complete(), |at| by_subject(self.case, at));
-            if torn_down || self.aborted.is_some() || !own || disturbed(self.case, self.asked.ns, until) {
+            let own =
+                c.client_over.map_or(self.case.history.complete(), |at| by_subject(self.case, at));
+            if torn_down
+                || self.aborted.is_some()
+                || !own
+                || disturbed(self.case, self.asked.ns, until)
+            {
                 continue;
             }
-            let words = format!("connection {conn} was open at the request to stop and left without connection.close");
-            self.charges.add(words, [Some(self.asked), c.client_over, self.ended.map(|(at, _)| at)]);
+            let words = format!(
+                "connection {conn} was open at the request to stop and left without connection.close"
+            );
+            self.charges
+                .add(words, [Some(self.asked), c.client_over, self.ended.map(|(at, _)| at)]);
         }
         closed
     }
@@ -192,16 +234,27 @@ impl Stop<'_> {
             Some((at, how)) => {
                 let took = gap(self.asked, at);
                 if self.aborted.is_none() && *how == SubjectEnd::Overran {
-                    let words = format!("it had not ended {took} after the request to stop, {late}, and was torn down");
+                    let words = format!(
+                        "it had not ended {took} after the request to stop, {late}, and was torn down"
+                    );
                     self.charges.add(words, [Some(self.asked), Some(at)]);
                 } else if self.aborted.is_none() && at.ns > bound {
-                    self.charges.add(format!("it ended {took} after the request to stop, {late}"), [Some(self.asked), Some(at)]);
+                    self.charges.add(
+                        format!("it ended {took} after the request to stop, {late}"),
+                        [Some(self.asked), Some(at)],
+                    );
                 }
                 Some(took)
             }
             None => {
-                if self.aborted.is_none() && self.case.history.complete() && last_ns(self.case) > bound {
-                    let words = format!("it never ended after the request to stop at {}, {late}", ms(self.asked));
+                if self.aborted.is_none()
+                    && self.case.history.complete()
+                    && last_ns(self.case) > bound
+                {
+                    let words = format!(
+                        "it never ended after the request to stop at {}, {late}",
+                        ms(self.asked)
+                    );
                     self.charges.add(words, [Some(self.asked)]);
                 }
                 None
@@ -233,7 +286,9 @@ mod tests {
         let mut tale = Tale::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
         tale.publish(1).deliver(1, 1, 2, 1).publish(2).deliver(1, 1, 3, 2);
-        tale.what(What::HandlerStarted { id: 1, redelivered: false }).at(100.0).what(What::StopRequested);
+        tale.what(What::HandlerStarted { id: 1, redelivered: false })
+            .at(100.0)
+            .what(What::StopRequested);
         tale
     }
 
@@ -254,10 +309,17 @@ mod tests {
     fn a_good_stop_passes_and_a_late_one_fails() {
         for (end, outcome) in [(5099.0, Pass), (5101.0, Fail)] {
             let mut tale = asked();
-            finish(cancel(&mut tale)).close(1).at(end).what(What::SubjectEnded { how: SubjectEnd::Clean });
+            finish(cancel(&mut tale))
+                .close(1)
+                .at(end)
+                .what(What::SubjectEnded { how: SubjectEnd::Clean });
             let decision = tale.expect(&CHECKER, outcome);
             if outcome == Fail {
-                assert!(decision.summary.starts_with("it ended 5001.0 ms after the request"), "{}", decision.summary);
+                assert!(
+                    decision.summary.starts_with("it ended 5001.0 ms after the request"),
+                    "{}",
+                    decision.summary
+                );
                 assert_eq!(decision.evidence.len(), 2, "asked, ended");
             }
         }
@@ -297,7 +359,11 @@ mod tests {
         };
         told(1099.0, false).expect(&CHECKER, Pass);
         let decision = told(1101.0, false).expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("neither cancelled its consumer nor closed within 1000 ms"), "{}", decision.summary);
+        assert!(
+            decision.summary.contains("neither cancelled its consumer nor closed within 1000 ms"),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 3, "asked, cancelled, over");
         told(1101.0, true).expect(&CHECKER, Pass);
     }
@@ -307,7 +373,11 @@ mod tests {
         let mut tale = asked();
         finish(cancel(&mut tale)).at(300.0).consume(1, 2, 8);
         let decision = ended(&mut tale).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("on connection 1, channel 2 it began to consume 200.0 ms"), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with("on connection 1, channel 2 it began to consume 200.0 ms"),
+            "{}",
+            decision.summary
+        );
     }
 
     #[test]
@@ -315,17 +385,28 @@ mod tests {
         let mut tale = asked();
         cancel(&mut tale).at(150.0).what(What::HandlerEnded { id: 1, ok: true });
         let decision = ended(&mut tale).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("m1 was in flight at the request to stop, finished 50.0 ms after it"), "{}", decision.summary);
+        assert!(
+            decision
+                .summary
+                .starts_with("m1 was in flight at the request to stop, finished 50.0 ms after it"),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 5, "delivered, begun, asked, finished, closed");
         let decision = ended(cancel(&mut asked())).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("m1, in flight at the request to stop, was abandoned"), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with("m1, in flight at the request to stop, was abandoned"),
+            "{}",
+            decision.summary
+        );
     }
 
     #[test]
     fn work_may_be_returned_or_abandoned_when_there_is_no_time() {
         let mut tale = asked();
         let back = Args::Nack { delivery_tag: 2, multiple: false, requeue: true };
-        ended(cancel(&mut tale).passes(1, Way::ToBroker, 1, "basic.nack", back)).expect(&CHECKER, Pass);
+        ended(cancel(&mut tale).passes(1, Way::ToBroker, 1, "basic.nack", back))
+            .expect(&CHECKER, Pass);
         for (takes, outcome) in [(4500, Fail), (4700, Pass)] {
             let mut tale = asked();
             tale.scenario.subject.handler_time = Duration::from_millis(takes);
@@ -356,7 +437,10 @@ mod tests {
     #[test]
     fn torn_down_or_never_ended() {
         let mut tale = asked();
-        finish(cancel(&mut tale)).close(1).at(900.0).what(What::SubjectEnded { how: SubjectEnd::Overran });
+        finish(cancel(&mut tale))
+            .close(1)
+            .at(900.0)
+            .what(What::SubjectEnded { how: SubjectEnd::Overran });
         assert!(tale.expect(&CHECKER, Fail).summary.contains("torn down"));
         for (end, outcome) in [(5000.0, Unknown), (5200.0, Fail)] {
             let mut tale = asked();
@@ -368,7 +452,8 @@ mod tests {
     fn not_at_stake_or_not_decidable() {
         Tale::new().expect(&CHECKER, Unknown);
         let mut tale = Tale::new();
-        tale.what(What::SubjectEnded { how: SubjectEnd::Failed("refused".into()) }).expect(&CHECKER, NotAtStake);
+        tale.what(What::SubjectEnded { how: SubjectEnd::Failed("refused".into()) })
+            .expect(&CHECKER, NotAtStake);
         let mut tale = asked();
         tale.promises.drains = false;
         tale.expect(&CHECKER, NotAtStake);

@@ -19,7 +19,8 @@ pub const CHECKER: Checker = Checker {
 };
 
 fn decide(case: &Case<'_>) -> Decision {
-    let acks = || case.ledger.epochs.iter().flat_map(|e| &e.settlements).filter(|s| s.kind == Settle::Ack);
+    let acks =
+        || case.ledger.epochs.iter().flat_map(|e| &e.settlements).filter(|s| s.kind == Settle::Ack);
     let (total, received) = (acks().count(), acks().filter(|s| s.fate == Fate::Received).count());
     if total == 0 {
         return Decision::not_at_stake("nothing was acked");
@@ -122,7 +123,11 @@ mod tests {
         let decision = tale.expect(&CHECKER, Fail);
         let words = "m0, acked on connection 1, channel 1 at 10.0 ms, was delivered again on connection 2, channel 1";
         assert!(decision.summary.starts_with(words), "{}", decision.summary);
-        assert!(decision.summary.ends_with("the subject did not repeat its effect"), "{}", decision.summary);
+        assert!(
+            decision.summary.ends_with("the subject did not repeat its effect"),
+            "{}",
+            decision.summary
+        );
         let e = &decision.evidence;
         assert_eq!(e.len(), 4, "ack at both ends, what proves it read, the delivery");
         assert_eq!((e[1], e[2]), (e[0] + 1, e[0] + 4));
@@ -158,7 +163,8 @@ mod tests {
             resets: false,
             repeat: 1,
         });
-        tale.what(What::Injected { step: 0, fault: "kill".into() }).what(What::PathUsable { step: 0 });
+        tale.what(What::Injected { step: 0, fault: "kill".into() })
+            .what(What::PathUsable { step: 0 });
         let decision = tale.redeliver(2, 1, 1, 0).expect(&CHECKER, Pass);
         assert!(decision.summary.contains("but for 1"), "{}", decision.summary);
         let mut tale = acked(true);
@@ -168,6 +174,11 @@ mod tests {
 
     #[test]
     fn nothing_acked_is_not_at_stake() {
-        Tale::new().connect(1, 10).consume(1, 1, 8).publish(0).deliver(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+        Tale::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .publish(0)
+            .deliver(1, 1, 1, 0)
+            .expect(&CHECKER, NotAtStake);
     }
 }

@@ -31,7 +31,8 @@ fn decide(case: &Case<'_>) -> Decision {
         }
     }
     if !case.plan.promises.reports_handling {
-        let unknown = "the subject does not report its handlings, so that acks cannot be compared with them";
+        let unknown =
+            "the subject does not report its handlings, so that acks cannot be compared with them";
         return charges.or_else(|| Decision::unknown(unknown));
     }
     let (mut acked, mut nameless) = (0, 0);
@@ -51,7 +52,8 @@ fn decide(case: &Case<'_>) -> Decision {
                     continue;
                 }
                 let (end, how) = handler(message, s.at_client);
-                let words = format!("m{id} was acked on {} at {}, {how}", place(epoch), ms(s.at_client));
+                let words =
+                    format!("m{id} was acked on {} at {}, {how}", place(epoch), ms(s.at_client));
                 charges.add(words, [d.at_client, Some(s.at_client), end]);
             }
         }
@@ -59,7 +61,9 @@ fn decide(case: &Case<'_>) -> Decision {
     charges.or_else(|| match (acked, nameless) {
         (0, 0) => Decision::not_at_stake("nothing was acked"),
         (0, n) => Decision::unknown(format!("{n} acks of messages without an id of the harness")),
-        (n, _) => Decision::pass(format!("each of {n} acks came after a successful handling of its message")),
+        (n, _) => Decision::pass(format!(
+            "each of {n} acks came after a successful handling of its message"
+        )),
     })
 }
 
@@ -71,7 +75,9 @@ fn handler(message: Option<&Message>, acked: Mark) -> (Option<Mark>, String) {
     };
     match h.end {
         Some((end, false)) if end < acked => (Some(end), "after its handler had failed".into()),
-        end => (end.map(|(at, _)| at).or(Some(h.start)), "while its handler was still running".into()),
+        end => {
+            (end.map(|(at, _)| at).or(Some(h.start)), "while its handler was still running".into())
+        }
     }
 }
 
@@ -94,7 +100,8 @@ mod tests {
     fn an_ack_after_the_handling_passes_and_before_it_fails() {
         delivered().handle(0, true).ack(1, 1, 1).expect(&CHECKER, Pass);
         let decision = delivered().ack(1, 1, 1).handle(0, true).expect(&CHECKER, Fail);
-        let words = "m0 was acked on connection 1, channel 1 at 10.0 ms, before any handler had begun it";
+        let words =
+            "m0 was acked on connection 1, channel 1 at 10.0 ms, before any handler had begun it";
         assert_eq!(decision.summary, words);
         let e = &decision.evidence;
         assert_eq!((e.len(), e[1], e[2]), (3, e[0] + 1, e[0] + 3), "delivered, acked, begun");
@@ -114,14 +121,25 @@ mod tests {
     fn multiple_acks_early_what_it_sweeps_along() {
         let mut tale = delivered();
         tale.publish(1).deliver(1, 1, 2, 1).handle(1, true);
-        tale.passes(1, Way::ToBroker, 1, "basic.ack", Args::Ack { delivery_tag: 2, multiple: true });
+        tale.passes(
+            1,
+            Way::ToBroker,
+            1,
+            "basic.ack",
+            Args::Ack { delivery_tag: 2, multiple: true },
+        );
         assert!(tale.expect(&CHECKER, Fail).summary.starts_with("m0 "));
     }
 
     #[test]
     fn a_redelivery_that_was_handled_before_may_be_acked_at_once() {
         let mut tale = delivered();
-        tale.handle(0, true).rst(1).connect(2, 10).consume(2, 1, 8).redeliver(2, 1, 1, 0).ack(2, 1, 1);
+        tale.handle(0, true)
+            .rst(1)
+            .connect(2, 10)
+            .consume(2, 1, 8)
+            .redeliver(2, 1, 1, 0)
+            .ack(2, 1, 1);
         tale.expect(&CHECKER, Pass);
     }
 

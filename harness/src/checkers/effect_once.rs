@@ -44,8 +44,12 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     charges.or_else(|| match (effects, again) {
         (_, 0) => Decision::not_at_stake("no message reached the subject twice"),
-        (0, n) => Decision::unknown(format!("{n} messages reached the subject twice, but no effect was reported")),
-        (_, n) => Decision::pass(format!("{n} messages reached the subject more than once, and each effect was committed once")),
+        (0, n) => Decision::unknown(format!(
+            "{n} messages reached the subject twice, but no effect was reported"
+        )),
+        (_, n) => Decision::pass(format!(
+            "{n} messages reached the subject more than once, and each effect was committed once"
+        )),
     })
 }
 
@@ -57,7 +61,9 @@ fn arrivals(case: &Case<'_>, message: &Message) -> Vec<Mark> {
 
 /// Acked on a redelivery without a handling, as if it had been done before, which it was not.
 fn charge_skipped(case: &Case<'_>, charges: &mut Charges, id: u32, message: &Message) {
-    for (epoch, d, s) in settlements(case, message).filter(|(_, d, s)| d.redelivered && s.kind == Settle::Ack) {
+    for (epoch, d, s) in
+        settlements(case, message).filter(|(_, d, s)| d.redelivered && s.kind == Settle::Ack)
+    {
         let Some(arrived) = d.at_client else { continue };
         let tried = message.handlings.iter().any(|h| h.start > arrived && h.start < s.at_client);
         let done = message.effects.iter().any(|x| *x < s.at_client);
@@ -93,7 +99,13 @@ mod tests {
     fn a_second_effect_fails_and_an_ack_without_one_passes() {
         again(Some(true)).ack(2, 1, 1).expect(&CHECKER, Pass);
         let decision = again(Some(true)).handle(0, true).ack(2, 1, 1).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("the effect of m0 was committed 2 times, first at 10.0 ms, last at 50.0 ms"), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with(
+                "the effect of m0 was committed 2 times, first at 10.0 ms, last at 50.0 ms"
+            ),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 4, "arrived, effect, arrived again, effect again");
         assert_eq!(decision.evidence[3], decision.evidence[2] + 2);
     }
@@ -101,7 +113,12 @@ mod tests {
     #[test]
     fn a_second_effect_without_a_redelivery_fails_too() {
         let mut tale = Tale::new();
-        tale.connect(1, 10).consume(1, 1, 8).publish(0).deliver(1, 1, 1, 0).handle(0, true).handle(0, true);
+        tale.connect(1, 10)
+            .consume(1, 1, 8)
+            .publish(0)
+            .deliver(1, 1, 1, 0)
+            .handle(0, true)
+            .handle(0, true);
         tale.expect(&CHECKER, Fail);
     }
 

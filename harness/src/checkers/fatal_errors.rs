@@ -47,19 +47,29 @@ pub(super) fn refusals(case: &Case<'_>) -> Vec<Mark> {
     let mut refusals = Vec::new();
     for event in case.history.events() {
         match &event.what {
-            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame } if &*frame.name == "connection.start-ok" => {
+            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame }
+                if &*frame.name == "connection.start-ok" =>
+            {
                 answered.insert(*conn);
             }
             What::Ended { conn, end: End::Broker, .. } if answered.contains(conn) => {
                 let c = &case.ledger.connections[conn];
-                if c.opened.is_none() && c.close.is_none() && c.client_left.is_none_or(|at| at > event.into()) {
+                if c.opened.is_none()
+                    && c.close.is_none()
+                    && c.client_left.is_none_or(|at| at > event.into())
+                {
                     refusals.push(Mark::from(event));
                 }
             }
             _ => {}
         }
     }
-    let closes = case.ledger.connections.values().filter(|c| c.opened.is_none()).filter_map(|c| c.close.as_ref());
+    let closes = case
+        .ledger
+        .connections
+        .values()
+        .filter(|c| c.opened.is_none())
+        .filter_map(|c| c.close.as_ref());
     refusals.extend(closes.filter(|c| c.0 == End::Broker && matches!(c.1, 403 | 530)).map(|c| c.3));
     refusals.sort();
     refusals
@@ -72,7 +82,12 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let mut charges = Charges::default();
     let evidence = || refusals.iter().map(|at| Some(*at));
     if n > TRIES {
-        charges.add(format!("it was refused {n} times before it stopped trying; {TRIES} are enough to give up"), evidence());
+        charges.add(
+            format!(
+                "it was refused {n} times before it stopped trying; {TRIES} are enough to give up"
+            ),
+            evidence(),
+        );
     }
     match ended {
         Some((_, SubjectEnd::Failed(why))) if !why.trim().is_empty() => {
@@ -84,17 +99,27 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
                 SubjectEnd::Overran => "had to be torn down",
                 SubjectEnd::Clean | SubjectEnd::Failed(_) => "ended without saying why",
             };
-            charges.add(format!("refused {n} times, it {how} at {}", ms(at)), evidence().chain([Some(at)]));
+            charges.add(
+                format!("refused {n} times, it {how} at {}", ms(at)),
+                evidence().chain([Some(at)]),
+            );
             charges.or_else(|| Decision::unknown("decided above"))
         }
         None => {
             let until = stop.map_or(last_ns(case), |stop| stop.ns);
             let tried = Duration::from_nanos(until.saturating_sub(refusals[0].ns));
             if tried >= case.plan.scenario.expect.drains_within {
-                let words = format!("refused {n} times, it had not given up {} ms after the first refusal", tried.as_millis());
+                let words = format!(
+                    "refused {n} times, it had not given up {} ms after the first refusal",
+                    tried.as_millis()
+                );
                 charges.add(words, evidence().chain([stop]));
             }
-            charges.or_else(|| Decision::unknown(format!("refused {n} times, it was stopped before it could give up")))
+            charges.or_else(|| {
+                Decision::unknown(format!(
+                    "refused {n} times, it was stopped before it could give up"
+                ))
+            })
         }
     }
 }
@@ -104,20 +129,25 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
 fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let stop = case.ledger.stop_requested;
     if let Some((at, how)) = ending(case).filter(|(at, _)| stop.is_none_or(|stop| *at < stop)) {
-        let words = format!("it promises to keep trying when refused, and ended at {}: {how:?}", ms(at));
+        let words =
+            format!("it promises to keep trying when refused, and ended at {}: {how:?}", ms(at));
         return Decision::fail(words, vec![refusals[0].seq, at.seq]);
     }
     let Some(backoff) = &case.plan.promises.backoff else {
         return Decision::unknown("it keeps trying, but promises no backoff to hold that to");
     };
     let tries = case.history.events().iter().filter(|e| matches!(e.what, What::Accepted { .. }));
-    let tries: Vec<Mark> = tries.map(Mark::from).filter(|at| stop.is_none_or(|stop| *at < stop)).collect();
+    let tries: Vec<Mark> =
+        tries.map(Mark::from).filter(|at| stop.is_none_or(|stop| *at < stop)).collect();
     let mut charges = Charges::default();
     let until = stop.map_or(last_ns(case), |stop| stop.ns);
     if let Some(last) = tries.last() {
         let silent = Duration::from_nanos(until.saturating_sub(last.ns));
         if silent > backoff.cap * 2 + case.plan.scenario.expect.recovers_within {
-            let words = format!("it promises to keep trying when refused, and did not for the last {} ms", silent.as_millis());
+            let words = format!(
+                "it promises to keep trying when refused, and did not for the last {} ms",
+                silent.as_millis()
+            );
             charges.add(words, [Some(*last), stop]);
         }
     }
@@ -136,19 +166,27 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
             }
         }
         Jitter::Full if gaps.len() >= 4 => {
-            let mean = gaps.iter().map(|(from, to)| to.ns - from.ns).sum::<u64>() / gaps.len() as u64;
+            let mean =
+                gaps.iter().map(|(from, to)| to.ns - from.ns).sum::<u64>() / gaps.len() as u64;
             if mean < least / 2 {
-                let words = format!("refused, it tried again every {} ms on average; its cap is {} ms", mean / 1_000_000, backoff.cap.as_millis());
+                let words = format!(
+                    "refused, it tried again every {} ms on average; its cap is {} ms",
+                    mean / 1_000_000,
+                    backoff.cap.as_millis()
+                );
                 charges.add(words, late.iter().map(|at| Some(*at)));
             }
         }
         Jitter::Full => {}
     }
     charges.or_else(|| match gaps.len() {
-        n if n >= 4 || (n > 0 && backoff.jitter == Jitter::None) => {
-            Decision::pass(format!("refused {} times, it kept trying no faster than its cap allows", refusals.len()))
-        }
-        n => Decision::unknown(format!("{n} attempts after the third are too few to tell how fast it keeps trying")),
+        n if n >= 4 || (n > 0 && backoff.jitter == Jitter::None) => Decision::pass(format!(
+            "refused {} times, it kept trying no faster than its cap allows",
+            refusals.len()
+        )),
+        n => Decision::unknown(format!(
+            "{n} attempts after the third are too few to tell how fast it keeps trying"
+        )),
     })
 }
 
@@ -162,7 +200,9 @@ fn passing(case: &Case<'_>) -> Decision {
     let troubles: Vec<Mark> = fired.flat_map(|(_, s)| s.fired.first().copied()).collect();
     let stop = case.ledger.stop_requested;
     let ended = ending(case);
-    if let Some((at, SubjectEnd::Failed(why))) = ended.filter(|(at, _)| stop.is_none_or(|stop| *at < stop)) {
+    if let Some((at, SubjectEnd::Failed(why))) =
+        ended.filter(|(at, _)| stop.is_none_or(|stop| *at < stop))
+    {
         let attempts = case.history.events().iter().filter_map(|e| match e.what {
             What::Attempt { failures } if Mark::from(e) < at => Some(failures + 1),
             _ => None,
@@ -173,7 +213,10 @@ fn passing(case: &Case<'_>) -> Decision {
         }
         let before = troubles.iter().copied().filter(|trouble| *trouble < at).max();
         let mut charges = Charges::default();
-        charges.add(format!("a passing error was taken for a fatal one at {}: {why}", ms(at)), [before, Some(at)]);
+        charges.add(
+            format!("a passing error was taken for a fatal one at {}: {why}", ms(at)),
+            [before, Some(at)],
+        );
         return charges.or_else(|| Decision::unknown("decided above"));
     }
     match (troubles.len(), ended) {
@@ -195,9 +238,16 @@ mod tests {
     use crate::verdict::Outcome::{self, Fail, NotAtStake, Pass, Unknown};
 
     fn refused(tale: &mut Tale, conn: u64, frame: bool) {
-        tale.what(What::Accepted { conn }).passes(conn, Way::ToBroker, 0, "connection.start-ok", Args::None);
+        tale.what(What::Accepted { conn }).passes(
+            conn,
+            Way::ToBroker,
+            0,
+            "connection.start-ok",
+            Args::None,
+        );
         if frame {
-            let close = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
+            let close =
+                Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
             tale.passes(conn, Way::ToClient, 0, "connection.close", close);
         }
         tale.what(What::Ended { conn, end: End::Broker, how: Ending::Rst });
@@ -228,7 +278,11 @@ mod tests {
             }
             let decision = tale.what(failed(why)).expect(&CHECKER, outcome);
             if times == 4 {
-                assert!(decision.summary.starts_with("it was refused 4 times"), "{}", decision.summary);
+                assert!(
+                    decision.summary.starts_with("it was refused 4 times"),
+                    "{}",
+                    decision.summary
+                );
                 assert_eq!(decision.evidence.len(), 4, "the refusals");
             }
         }
@@ -246,7 +300,14 @@ mod tests {
 
     fn backoff(jitter: Jitter) -> Option<BackoffPromise> {
         let (base, cap) = (Duration::from_millis(100), Duration::from_millis(1000));
-        Some(BackoffPromise { first_at_once: true, base, factor: 2.0, cap, jitter, max_attempts: None })
+        Some(BackoffPromise {
+            first_at_once: true,
+            base,
+            factor: 2.0,
+            cap,
+            jitter,
+            max_attempts: None,
+        })
     }
 
     #[rstest]
@@ -288,20 +349,28 @@ mod tests {
     fn a_passing_error_is_not_fatal() {
         let troubled = || {
             let mut tale = Tale::new();
-            tale.connect(1, 10).what(What::Fired { step: 0, conn: Some(1), note: "reset".into() }).rst(1);
+            tale.connect(1, 10)
+                .what(What::Fired { step: 0, conn: Some(1), note: "reset".into() })
+                .rst(1);
             tale
         };
         let mut tale = troubled();
         tale.connect(2, 10).stops(2).expect(&CHECKER, Pass);
         let decision = troubled().at(70.0).what(failed("connection reset")).expect(&CHECKER, Fail);
-        assert_eq!(decision.summary, "a passing error was taken for a fatal one at 70.0 ms: connection reset");
+        assert_eq!(
+            decision.summary,
+            "a passing error was taken for a fatal one at 70.0 ms: connection reset"
+        );
         assert_eq!(decision.evidence.len(), 2, "the trouble, the end");
         let mut tale = troubled();
         tale.promises.reconnects = false;
         tale.what(failed("connection reset")).expect(&CHECKER, NotAtStake);
         let mut tale = troubled();
-        tale.promises.backoff = backoff(Jitter::None).map(|b| BackoffPromise { max_attempts: Some(2), ..b });
-        tale.what(What::Attempt { failures: 1 }).what(failed("gave up")).expect(&CHECKER, NotAtStake);
+        tale.promises.backoff =
+            backoff(Jitter::None).map(|b| BackoffPromise { max_attempts: Some(2), ..b });
+        tale.what(What::Attempt { failures: 1 })
+            .what(failed("gave up"))
+            .expect(&CHECKER, NotAtStake);
         Tale::new().connect(1, 10).stops(1).expect(&CHECKER, NotAtStake);
         troubled().expect(&CHECKER, Unknown);
     }

@@ -64,7 +64,8 @@ impl Hole {
             // Nothing was negotiated yet: what is left is its deadline for connecting.
             None => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
             Some(0) => three(case.plan.scenario.subject.heartbeat),
-            Some(heartbeat) => three(heartbeat),
+            // Whoever settles on a longer heartbeat than it was told is held to what it was told.
+            Some(heartbeat) => three(heartbeat.min(case.plan.scenario.subject.heartbeat)),
         }
     }
 

@@ -24,7 +24,8 @@ pub const CHECKER: Checker = Checker {
 
 fn decide(case: &Case<'_>) -> Decision {
     let manual = || {
-        let all = case.ledger.epochs.iter().flat_map(|e| e.deliveries.values().map(move |d| (e, d)));
+        let all =
+            case.ledger.epochs.iter().flat_map(|e| e.deliveries.values().map(move |d| (e, d)));
         all.filter(|(e, d)| d.at_client.is_some() && !automatic(e, d))
     };
     let total = manual().count();
@@ -35,10 +36,12 @@ fn decide(case: &Case<'_>) -> Decision {
     for (epoch, delivery) in manual().filter(|(_, d)| d.settled.is_empty()) {
         charge_held(case, &mut charges, epoch, delivery);
     }
-    let clean = ending(case)
-        .filter(|(at, how)| **how == SubjectEnd::Clean && case.ledger.stop_requested.is_some_and(|s| s < *at));
+    let clean = ending(case).filter(|(at, how)| {
+        **how == SubjectEnd::Clean && case.ledger.stop_requested.is_some_and(|s| s < *at)
+    });
     let Some((ended, _)) = clean else {
-        return charges.or_else(|| Decision::not_at_stake("the subject did not come to a clean stop"));
+        return charges
+            .or_else(|| Decision::not_at_stake("the subject did not come to a clean stop"));
     };
     if case.history.complete() {
         for epoch in case.ledger.open_epochs() {
@@ -48,7 +51,11 @@ fn decide(case: &Case<'_>) -> Decision {
                 .collect();
             if !left.is_empty() {
                 let ids = names(left.iter().filter_map(|d| d.id));
-                let words = format!("the subject ended and left {} open with {} unsettled ({ids})", place(epoch), left.len());
+                let words = format!(
+                    "the subject ended and left {} open with {} unsettled ({ids})",
+                    place(epoch),
+                    left.len()
+                );
                 charges.add(words, left.iter().map(|d| d.at_client).chain([Some(ended)]));
             }
         }
@@ -86,7 +93,9 @@ fn charge_held(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, d: &Delive
 /// What the broker held after the stop; an error says why that cannot be known, or not be blamed.
 fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), String> {
     let asked = case.history.events().iter().rev().find_map(|e| match &e.what {
-        What::BrokerHolds { connections, unacked, at: Moment::After, .. } => Some((Mark::from(e), *connections, *unacked)),
+        What::BrokerHolds { connections, unacked, at: Moment::After, .. } => {
+            Some((Mark::from(e), *connections, *unacked))
+        }
         _ => None,
     });
     match asked {
@@ -102,7 +111,10 @@ fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), 
                     "the broker holds {n} deliveries, but nobody told it that connection {conn} had ended"
                 ));
             }
-            let words = format!("{n} deliveries are still unsettled at the broker at {} after a clean stop", ms(at));
+            let words = format!(
+                "{n} deliveries are still unsettled at the broker at {} after a clean stop",
+                ms(at)
+            );
             charges.add(words, [Some(ended), Some(at)]);
             Ok(())
         }
@@ -134,8 +146,17 @@ mod tests {
         tale.publish(1).deliver(1, 1, 2, 1).stops(1).what(holds(Some(0)));
         tale.expect(&CHECKER, Pass);
         let mut tale = served();
-        let decision = tale.publish(1).deliver(1, 1, 2, 1).stops(1).what(holds(Some(1))).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("1 deliveries are still unsettled at the broker"), "{}", decision.summary);
+        let decision = tale
+            .publish(1)
+            .deliver(1, 1, 2, 1)
+            .stops(1)
+            .what(holds(Some(1)))
+            .expect(&CHECKER, Fail);
+        assert!(
+            decision.summary.starts_with("1 deliveries are still unsettled at the broker"),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 2, "ended, asked");
         assert_eq!(decision.evidence[1], decision.evidence[0] + 1);
     }
@@ -157,7 +178,11 @@ mod tests {
         tale.publish(1).deliver(1, 1, 2, 1).what(What::StopRequested);
         tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).what(holds(Some(1)));
         let decision = tale.expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("left connection 1, channel 1 open with 1 unsettled (m1)"), "{}", decision.summary);
+        assert!(
+            decision.summary.contains("left connection 1, channel 1 open with 1 unsettled (m1)"),
+            "{}",
+            decision.summary
+        );
     }
 
     #[test]
@@ -173,7 +198,11 @@ mod tests {
         };
         told(1999.0, false).expect(&CHECKER, Pass);
         let decision = told(2001.0, false).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("m1, done with at 100.0 ms, was never settled"), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with("m1, done with at 100.0 ms, was never settled"),
+            "{}",
+            decision.summary
+        );
         let e = &decision.evidence;
         assert_eq!((e.len(), e[1]), (3, e[0] + 3), "delivered, handled, over");
         told(2001.0, true).expect(&CHECKER, Pass);
@@ -182,6 +211,8 @@ mod tests {
     #[test]
     fn nothing_delivered_or_no_clean_stop_is_not_at_stake() {
         Tale::new().connect(1, 10).consume(1, 1, 8).stops(1).expect(&CHECKER, NotAtStake);
-        served().what(What::SubjectEnded { how: SubjectEnd::Failed("no".into()) }).expect(&CHECKER, NotAtStake);
+        served()
+            .what(What::SubjectEnded { how: SubjectEnd::Failed("no".into()) })
+            .expect(&CHECKER, NotAtStake);
     }
 }

@@ -22,22 +22,34 @@ fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.at_least_once {
         return Decision::not_at_stake("the subject does not promise to handle before it settles");
     }
-    let confirmed: Vec<(u32, &Message)> =
-        case.ledger.messages.iter().filter(|(_, m)| m.confirmed.is_some()).map(|(id, m)| (*id, m)).collect();
+    let confirmed: Vec<(u32, &Message)> = case
+        .ledger
+        .messages
+        .iter()
+        .filter(|(_, m)| m.confirmed.is_some())
+        .map(|(id, m)| (*id, m))
+        .collect();
     let total = confirmed.len();
     if total == 0 {
         return Decision::not_at_stake("no message was confirmed");
     }
     let (done, rest): (Vec<_>, Vec<_>) = confirmed.iter().partition(|(_, m)| done(case, m));
-    let (kept, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, m)| !m.remaining.is_empty());
+    let (kept, rest): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|(_, m)| !m.remaining.is_empty());
     if kept.len() == total && case.ledger.delivered == 0 {
-        return Decision::not_at_stake(format!("nothing was delivered; all {total} confirmed messages are still in the queue"));
+        return Decision::not_at_stake(format!(
+            "nothing was delivered; all {total} confirmed messages are still in the queue"
+        ));
     }
     let gone_with_queue = deletions(case);
     let (exempt, missing): (Vec<_>, Vec<_>) =
         rest.into_iter().partition(|(_, m)| went_with_queue(case, m, gone_with_queue.as_deref()));
     if missing.is_empty() {
-        let mut words = format!("{total} confirmed messages: {} handled, {} still in a queue", done.len(), kept.len());
+        let mut words = format!(
+            "{total} confirmed messages: {} handled, {} still in a queue",
+            done.len(),
+            kept.len()
+        );
         if !exempt.is_empty() {
             words.push_str(&format!(", {} gone with the deleted queue", exempt.len()));
         }
@@ -47,22 +59,33 @@ fn decide(case: &Case<'_>) -> Decision {
         Ok(counted) => counted,
         Err(why) => {
             let ids = names(missing.iter().map(|(id, _)| *id));
-            return Decision::unknown(format!("{} confirmed messages were not handled ({ids}): {why}", missing.len()));
+            return Decision::unknown(format!(
+                "{} confirmed messages were not handled ({ids}): {why}",
+                missing.len()
+            ));
         }
     };
-    let (gone, maybe): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, m)| surely_consumed(case, m));
+    let (gone, maybe): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|(_, m)| surely_consumed(case, m));
     let lost = match held(case) {
         Some(held) if maybe.len() > held as usize => [gone, maybe].concat(),
         _ if !gone.is_empty() => gone,
         _ => {
             let ids = names(maybe.iter().map(|(id, _)| *id));
-            return Decision::unknown(format!("{ids} may be among what the broker still holds for the subject's connections"));
+            return Decision::unknown(format!(
+                "{ids} may be among what the broker still holds for the subject's connections"
+            ));
         }
     };
     convict(case, &confirmed, lost, counted)
 }
 
-fn convict(case: &Case<'_>, confirmed: &[(u32, &Message)], mut lost: Vec<(u32, &Message)>, counted: Mark) -> Decision {
+fn convict(
+    case: &Case<'_>,
+    confirmed: &[(u32, &Message)],
+    mut lost: Vec<(u32, &Message)>,
+    counted: Mark,
+) -> Decision {
     lost.sort_by_key(|(id, _)| *id);
     let survives = |id: &u32| lost.binary_search_by_key(id, |(id, _)| *id).is_err();
     let alive: Vec<u32> = confirmed.iter().map(|(id, _)| *id).filter(survives).collect();
@@ -75,11 +98,17 @@ fn convict(case: &Case<'_>, confirmed: &[(u32, &Message)], mut lost: Vec<(u32, &
         let settled = consumed(case, m);
         let delivered = m.deliveries.last().map(|(e, tag)| (&case.ledger.epochs[*e], tag));
         let how = match (&settled, delivered) {
-            (Some((epoch, s)), _) => format!("was {} at {} on {}", s.kind.verb(), ms(s.at_client), place(epoch)),
-            (None, Some((epoch, _))) => format!("was last delivered on {} and not settled", place(epoch)),
+            (Some((epoch, s)), _) => {
+                format!("was {} at {} on {}", s.kind.verb(), ms(s.at_client), place(epoch))
+            }
+            (None, Some((epoch, _))) => {
+                format!("was last delivered on {} and not settled", place(epoch))
+            }
             (None, None) => "was never delivered: the broker lost it".into(),
         };
-        let arrived = delivered.and_then(|(e, tag)| e.deliveries.get(tag)).map(|d| d.at_client.or(d.at_broker));
+        let arrived = delivered
+            .and_then(|(e, tag)| e.deliveries.get(tag))
+            .map(|d| d.at_client.or(d.at_broker));
         let settled = settled.map(|(_, s)| s.at_client);
         charges.add(
             format!("m{id} {how}, has no successful handling and is in no queue"),
@@ -146,14 +175,20 @@ fn went_with_queue(case: &Case<'_>, m: &Message, deletions: Option<&[(u64, u64)]
 /// When the harness looked into the queue, and could name everything in it.
 fn counted(case: &Case<'_>) -> Result<Mark, String> {
     let found = case.history.events().iter().rev().find_map(|e| match &e.what {
-        What::QueueCounted { queue, ready } if *queue == case.plan.queue => Some((Mark::from(e), *ready as usize)),
+        What::QueueCounted { queue, ready } if *queue == case.plan.queue => {
+            Some((Mark::from(e), *ready as usize))
+        }
         _ => None,
     });
-    let Some((at, ready)) = found else { return Err("the harness did not look into the queue".into()) };
+    let Some((at, ready)) = found else {
+        return Err("the harness did not look into the queue".into());
+    };
     let here = |m: &&Message| m.remaining.iter().any(|(queue, _)| *queue == case.plan.queue);
     let named = case.ledger.messages.values().filter(here).count();
     if named < ready {
-        return Err(format!("the queue held {ready} messages, of which the harness could name {named}"));
+        return Err(format!(
+            "the queue held {ready} messages, of which the harness could name {named}"
+        ));
     }
     Ok(at)
 }
@@ -276,7 +311,13 @@ mod tests {
             lost(&mut tale);
             let (connections, channels, consumers) = (1, 1, 1);
             let unacked = Some(unacked);
-            tale.stops(1).what(What::BrokerHolds { connections, channels, consumers, unacked, at: Moment::After });
+            tale.stops(1).what(What::BrokerHolds {
+                connections,
+                channels,
+                consumers,
+                unacked,
+                at: Moment::After,
+            });
             counted(&mut tale, &[]);
             tale.expect(&CHECKER, outcome);
         }

@@ -17,7 +17,9 @@ pub const CHECKER: Checker = Checker {
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.prefetch {
-        return Decision::not_at_stake("the subject does not promise to keep to the prefetch it is told");
+        return Decision::not_at_stake(
+            "the subject does not promise to keep to the prefetch it is told",
+        );
     }
     let told = case.plan.scenario.subject.prefetch;
     let mut charges = Charges::default();
@@ -29,18 +31,29 @@ fn decide(case: &Case<'_>) -> Decision {
             let (peak, marks) = peak(epoch, &consumer.tag);
             most = most.max(peak);
             if told > 0 && peak > usize::from(told) {
-                let words = format!("{peak} deliveries were unsettled at once on {}, where {told} were asked for", place(epoch));
+                let words = format!(
+                    "{peak} deliveries were unsettled at once on {}, where {told} were asked for",
+                    place(epoch)
+                );
                 charges.add(words, marks.into_iter().map(Some));
             }
         }
     }
     charges.or_else(|| match consumers {
         0 => Decision::not_at_stake("the subject never consumed with acknowledgements"),
-        n => Decision::pass(format!("prefetch {told} before each of {n} consumers; at most {most} unsettled at once")),
+        n => Decision::pass(format!(
+            "prefetch {told} before each of {n} consumers; at most {most} unsettled at once"
+        )),
     })
 }
 
-fn charge_asked(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, consumer: &Consumer, told: u16) {
+fn charge_asked(
+    case: &Case<'_>,
+    charges: &mut Charges,
+    epoch: &Epoch,
+    consumer: &Consumer,
+    told: u16,
+) {
     let qos = epoch.qos.iter().rev().find(|(at, _)| *at < consumer.asked);
     let asked = qos.map_or(0, |(_, n)| *n);
     if asked == told {
@@ -54,7 +67,8 @@ fn charge_asked(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, consumer:
         (None, Some((at, _))) => format!("no prefetch until {}", ms(*at)),
         (None, None) => format!("no prefetch instead of {told}"),
     };
-    let words = format!("on {} it consumed at {}{after} with {words}", place(epoch), ms(consumer.asked));
+    let words =
+        format!("on {} it consumed at {}{after} with {words}", place(epoch), ms(consumer.asked));
     let qos = qos.or(late).map(|(at, _)| *at);
     charges.add(words, [qos, Some(consumer.asked), consumer.ok]);
 }
@@ -62,7 +76,9 @@ fn charge_asked(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, consumer:
 /// The most deliveries of one consumer unsettled at once, and the arrivals of those.
 fn peak(epoch: &Epoch, consumer: &str) -> (usize, Vec<Mark>) {
     let mut changes: Vec<(Mark, u64, bool)> = Vec::new();
-    for (tag, d) in epoch.deliveries.iter().filter(|(_, d)| d.consumer == consumer && !automatic(epoch, d)) {
+    for (tag, d) in
+        epoch.deliveries.iter().filter(|(_, d)| d.consumer == consumer && !automatic(epoch, d))
+    {
         let Some(arrived) = d.at_client else { continue };
         changes.push((arrived, *tag, true));
         let settled = d.settled.first().map(|i| epoch.settlements[*i].at_client);
@@ -100,17 +116,35 @@ mod tests {
     }
 
     fn ask() -> Args {
-        Args::Consume { queue: "work".into(), consumer_tag: "c1".into(), no_ack: false, exclusive: false }
+        Args::Consume {
+            queue: "work".into(),
+            consumer_tag: "c1".into(),
+            no_ack: false,
+            exclusive: false,
+        }
     }
 
     #[test]
     fn as_many_as_told_pass_and_one_more_fails() {
         let mut tale = told(2);
-        tale.consume(1, 1, 2).deliver(1, 1, 1, 0).deliver(1, 1, 2, 1).ack(1, 1, 1).deliver(1, 1, 3, 2);
+        tale.consume(1, 1, 2)
+            .deliver(1, 1, 1, 0)
+            .deliver(1, 1, 2, 1)
+            .ack(1, 1, 1)
+            .deliver(1, 1, 3, 2);
         let decision = tale.expect(&CHECKER, Pass);
-        assert_eq!(decision.summary, "prefetch 2 before each of 1 consumers; at most 2 unsettled at once");
+        assert_eq!(
+            decision.summary,
+            "prefetch 2 before each of 1 consumers; at most 2 unsettled at once"
+        );
         let decision = tale_without_end(3).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("3 deliveries were unsettled at once on connection 1, channel 1"), "{}", decision.summary);
+        assert!(
+            decision
+                .summary
+                .starts_with("3 deliveries were unsettled at once on connection 1, channel 1"),
+            "{}",
+            decision.summary
+        );
         let e = &decision.evidence;
         assert_eq!((e.len(), e[1] - e[0], e[2] - e[1]), (3, 6, 6), "the arrivals");
     }
@@ -132,7 +166,11 @@ mod tests {
         tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
         tale.passes(1, Way::ToBroker, 1, "basic.qos", qos);
         let decision = tale.expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("consumed at 5.0 ms with no prefetch until"), "{}", decision.summary);
+        assert!(
+            decision.summary.contains("consumed at 5.0 ms with no prefetch until"),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 2, "consume, qos");
         assert_eq!(decision.evidence[1], decision.evidence[0] + 2);
     }
@@ -141,12 +179,27 @@ mod tests {
     fn another_prefetch_after_recovery_fails() {
         for (second, outcome) in [(8, Pass), (9, Fail), (0, Fail)] {
             let mut tale = told(8);
-            tale.consume(1, 1, 8).rst(1).connect(2, 10).consume(2, 1, second).expect(&CHECKER, outcome);
+            tale.consume(1, 1, 8)
+                .rst(1)
+                .connect(2, 10)
+                .consume(2, 1, second)
+                .expect(&CHECKER, outcome);
         }
         let mut tale = told(8);
-        tale.consume(1, 1, 8).rst(1).connect(2, 10).passes(2, Way::ToBroker, 1, "channel.open", Args::None);
-        let decision = tale.passes(2, Way::ToBroker, 1, "basic.consume", ask()).expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("after a recovery with no prefetch instead of 8"), "{}", decision.summary);
+        tale.consume(1, 1, 8).rst(1).connect(2, 10).passes(
+            2,
+            Way::ToBroker,
+            1,
+            "channel.open",
+            Args::None,
+        );
+        let decision =
+            tale.passes(2, Way::ToBroker, 1, "basic.consume", ask()).expect(&CHECKER, Fail);
+        assert!(
+            decision.summary.contains("after a recovery with no prefetch instead of 8"),
+            "{}",
+            decision.summary
+        );
     }
 
     #[test]

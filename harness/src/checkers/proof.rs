@@ -36,11 +36,6 @@ impl Charges {
         }
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.words.len()
-    }
-
     /// A failure if there is any, else what `otherwise` says.
     pub(super) fn or_else(mut self, otherwise: impl FnOnce() -> Decision) -> Decision {
         let Some(first) = self.words.first() else { return otherwise() };
@@ -96,7 +91,9 @@ pub(super) fn settlements<'a>(
     message.deliveries.iter().flat_map(move |(epoch, tag)| {
         let epoch = &ledger.epochs[*epoch];
         let delivery = epoch.deliveries.get(tag);
-        let of = move |d: &'a Delivery| d.settled.iter().map(move |i| (epoch, d, &epoch.settlements[*i]));
+        let of = move |d: &'a Delivery| {
+            d.settled.iter().map(move |i| (epoch, d, &epoch.settlements[*i]))
+        };
         delivery.into_iter().flat_map(of)
     })
 }
@@ -166,6 +163,25 @@ mod tests {
         assert_eq!(decision.summary, "m1 was bad; and 1 more (and 6 more events)");
         assert_eq!(decision.evidence, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         assert_eq!(Charges::default().or_else(|| Decision::pass("fine")).summary, "fine");
+    }
+
+    #[test]
+    fn a_fault_disturbs_from_its_injection_to_its_lifting_or_to_the_end() {
+        use crate::checkers::testing::Tale;
+        use crate::checkers::{Case, Checker, Decision};
+        fn decide(case: &Case<'_>) -> Decision {
+            let ms = |ms: u64| ms * 1_000_000;
+            let spans = [(0, 99), (0, 101), (150, 160), (199, 300), (201, 300)];
+            let words = spans.map(|(from, to)| disturbed(case, ms(from), ms(to)).to_string());
+            Decision::pass(words.join(" "))
+        }
+        let checker = Checker { id: "I0", name: "any", fails_when: "never", decide };
+        let fault = || What::Injected { step: 0, fault: "stall".into() };
+        let mut tale = Tale::new();
+        tale.at(100.0).what(fault()).at(200.0).what(What::Lifted { step: 0 });
+        assert_eq!(tale.judge(&checker).summary, "false true true true false");
+        let decision = Tale::new().at(100.0).what(fault()).judge(&checker);
+        assert_eq!(decision.summary, "false true true true true");
     }
 
     #[test]

@@ -31,11 +31,15 @@ fn decide(case: &Case<'_>) -> Decision {
         let at = Mark::from(event);
         match event.what {
             What::Accepted { conn } if !begun_before(case, conn, ended, at) => {
-                let words = format!("the subject opened connection {conn} {} after it had ended", gap(ended, at));
+                let words = format!(
+                    "the subject opened connection {conn} {} after it had ended",
+                    gap(ended, at)
+                );
                 charges.add(words, [Some(ended), Some(at)]);
             }
             What::Attempt { .. } => {
-                let words = format!("the subject tried to connect {} after it had ended", gap(ended, at));
+                let words =
+                    format!("the subject tried to connect {} after it had ended", gap(ended, at));
                 charges.add(words, [Some(ended), Some(at)]);
             }
             _ => {}
@@ -45,13 +49,19 @@ fn decide(case: &Case<'_>) -> Decision {
         let later = case.history.events().iter().filter(|e| Mark::from(*e) > ended);
         later.filter(|e| e.what == What::Phase { phase: wanted }).map(Mark::from).next()
     };
-    let settled = phase(Phase::Settle).is_some() && (phase(Phase::Close).is_some() || case.history.complete());
+    let settled = phase(Phase::Settle).is_some()
+        && (phase(Phase::Close).is_some() || case.history.complete());
     charges.or_else(|| {
         if !settled {
-            return Decision::unknown("the history does not go on past the settle phase after the subject's end");
+            return Decision::unknown(
+                "the history does not go on past the settle phase after the subject's end",
+            );
         }
         let watched = Duration::from_nanos(last_ns(case) - ended.ns);
-        Decision::pass(format!("no connection and no attempt in the {} ms watched after its end", watched.as_millis()))
+        Decision::pass(format!(
+            "no connection and no attempt in the {} ms watched after its end",
+            watched.as_millis()
+        ))
     })
 }
 
@@ -88,11 +98,19 @@ mod tests {
     #[test]
     fn a_connection_or_an_attempt_after_the_end_fails() {
         let decision = ended().connect(2, 10).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("the subject opened connection 2 "), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with("the subject opened connection 2 "),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 2, "ended, accepted");
         assert_eq!(decision.evidence[1], decision.evidence[0] + 2);
         let decision = ended().what(What::Attempt { failures: 0 }).expect(&CHECKER, Fail);
-        assert!(decision.summary.starts_with("the subject tried to connect"), "{}", decision.summary);
+        assert!(
+            decision.summary.starts_with("the subject tried to connect"),
+            "{}",
+            decision.summary
+        );
     }
 
     #[test]

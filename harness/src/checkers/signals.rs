@@ -33,9 +33,10 @@ fn decide(case: &Case<'_>) -> Decision {
     let bound = ABORTS_WITHIN.as_nanos() as u64;
     let Some((at, how)) = ended else {
         return match aborted {
-            Some(second) if last_ns(case) > second.ns + bound => {
-                Decision::fail(format!("it never ended after the second request to stop at {}", ms(second)), marks(None))
-            }
+            Some(second) if last_ns(case) > second.ns + bound => Decision::fail(
+                format!("it never ended after the second request to stop at {}", ms(second)),
+                marks(None),
+            ),
             _ => Decision::unknown("the history does not say how the subject ended"),
         };
     };
@@ -46,7 +47,10 @@ fn decide(case: &Case<'_>) -> Decision {
     if let Some(second) = aborted.filter(|second| *second < at) {
         if *how == SubjectEnd::Overran || at.ns > second.ns + bound {
             let took = gap(second, at);
-            return fail(format!("it ignored the second request to stop: {} {took} after it", if *how == SubjectEnd::Overran { "torn down" } else { "ended" }));
+            return fail(format!(
+                "it ignored the second request to stop: {} {took} after it",
+                if *how == SubjectEnd::Overran { "torn down" } else { "ended" }
+            ));
         }
         return Decision::pass(format!("asked a second time, it ended {} later", gap(second, at)));
     }
@@ -55,14 +59,28 @@ fn decide(case: &Case<'_>) -> Decision {
     let gives_up = refused && case.plan.promises.refused == Refused::GivesUp;
     let when = if before { "before it was asked to stop" } else { "after it was asked to stop" };
     match (how, before) {
-        (SubjectEnd::Overran, _) => fail(format!("asked to stop, it had not ended by {} and was torn down", ms(at))),
-        (SubjectEnd::Failed(_), true) if gives_up => Decision::pass("refused, it gave up on its own with an error"),
-        (SubjectEnd::Failed(why), _) => fail(format!("it ended with an error {when}, at {}: {why}", ms(at))),
-        (SubjectEnd::Clean, true) => fail(format!("it ended without an error {when}, at {}", ms(at))),
-        (SubjectEnd::Clean, false) if !gives_up => Decision::pass("it ended without an error after it was asked to stop"),
+        (SubjectEnd::Overran, _) => {
+            fail(format!("asked to stop, it had not ended by {} and was torn down", ms(at)))
+        }
+        (SubjectEnd::Failed(_), true) if gives_up => {
+            Decision::pass("refused, it gave up on its own with an error")
+        }
+        (SubjectEnd::Failed(why), _) => {
+            fail(format!("it ended with an error {when}, at {}: {why}", ms(at)))
+        }
+        (SubjectEnd::Clean, true) => {
+            fail(format!("it ended without an error {when}, at {}", ms(at)))
+        }
+        (SubjectEnd::Clean, false) if !gives_up => {
+            Decision::pass("it ended without an error after it was asked to stop")
+        }
         (SubjectEnd::Clean, false) => match refusals(case).len() {
-            0 => Decision::unknown("it was to be refused and give up, but the broker never refused it"),
-            n => fail(format!("refused {n} times, it was to give up on its own, and ended only when asked")),
+            0 => Decision::unknown(
+                "it was to be refused and give up, but the broker never refused it",
+            ),
+            n => fail(format!(
+                "refused {n} times, it was to give up on its own, and ended only when asked"
+            )),
         },
         (SubjectEnd::Panicked(_), _) => Decision::unknown("decided above"),
     }
@@ -79,7 +97,13 @@ mod tests {
     fn refused(tale: &mut Tale) {
         use gauntlet_network::{Args, Way};
         let close = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
-        tale.what(What::Accepted { conn: 1 }).passes(1, Way::ToBroker, 0, "connection.start-ok", Args::None);
+        tale.what(What::Accepted { conn: 1 }).passes(
+            1,
+            Way::ToBroker,
+            0,
+            "connection.start-ok",
+            Args::None,
+        );
         tale.passes(1, Way::ToClient, 0, "connection.close", close);
     }
 
@@ -119,12 +143,20 @@ mod tests {
     #[case(1099.0, SubjectEnd::Failed("aborted".into()), Pass)]
     #[case(1101.0, SubjectEnd::Clean, Fail)]
     #[case(500.0, SubjectEnd::Overran, Fail)]
-    fn a_second_request_ends_it_at_once(#[case] end: f64, #[case] how: SubjectEnd, #[case] verdict: Outcome) {
+    fn a_second_request_ends_it_at_once(
+        #[case] end: f64,
+        #[case] how: SubjectEnd,
+        #[case] verdict: Outcome,
+    ) {
         let mut tale = Tale::new();
         tale.at(50.0).what(What::StopRequested).at(100.0).what(What::AbortRequested);
         let decision = tale.at(end).what(What::SubjectEnded { how }).expect(&CHECKER, verdict);
         if verdict == Fail {
-            assert!(decision.summary.starts_with("it ignored the second request"), "{}", decision.summary);
+            assert!(
+                decision.summary.starts_with("it ignored the second request"),
+                "{}",
+                decision.summary
+            );
             assert_eq!(decision.evidence, [0, 1, 2]);
         }
     }
@@ -134,7 +166,11 @@ mod tests {
         Tale::new().expect(&CHECKER, Unknown);
         for (last, verdict) in [(1099.0, Unknown), (1101.0, Fail)] {
             let mut tale = Tale::new();
-            tale.at(100.0).what(What::StopRequested).what(What::AbortRequested).at(last).expect(&CHECKER, verdict);
+            tale.at(100.0)
+                .what(What::StopRequested)
+                .what(What::AbortRequested)
+                .at(last)
+                .expect(&CHECKER, verdict);
         }
     }
 
@@ -142,6 +178,8 @@ mod tests {
     fn a_refusal_that_never_came_is_unknown() {
         let mut tale = Tale::new();
         tale.scenario.expect.outcome = Ends::Refused;
-        tale.what(What::StopRequested).what(What::SubjectEnded { how: SubjectEnd::Clean }).expect(&CHECKER, Unknown);
+        tale.what(What::StopRequested)
+            .what(What::SubjectEnded { how: SubjectEnd::Clean })
+            .expect(&CHECKER, Unknown);
     }
 }

@@ -62,7 +62,13 @@ fn owner<'a>(case: &Case<'a>, index: usize, tag: u64) -> Option<(&'a Epoch, &'a 
     owners.find(|(_, d)| d.at_client.is_some() && d.settled.is_empty())
 }
 
-fn charge_stale(case: &Case<'_>, charges: &mut Charges, index: usize, s: &Settlement, refusal: Option<Mark>) {
+fn charge_stale(
+    case: &Case<'_>,
+    charges: &mut Charges,
+    index: usize,
+    s: &Settlement,
+    refusal: Option<Mark>,
+) {
     let epoch = &case.ledger.epochs[index];
     let mut words = format!(
         "tag {} was {} on {} at {}, where it had not been delivered",
@@ -105,7 +111,10 @@ fn silent(case: &Case<'_>, charges: &mut Charges, index: usize, s: &Settlement, 
         ms(s.at_client),
         place(old)
     );
-    charges.add(words, [meant.at_client, old.client_over, d.at_client, Some(finished), Some(s.at_client)]);
+    charges.add(
+        words,
+        [meant.at_client, old.client_over, d.at_client, Some(finished), Some(s.at_client)],
+    );
 }
 
 /// The broker's close of this epoch over an unknown delivery tag.
@@ -186,7 +195,11 @@ mod tests {
             tale
         };
         let decision = told(1).expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("settles m2, which is not handled; it was meant for m1"), "{}", decision.summary);
+        assert!(
+            decision.summary.contains("settles m2, which is not handled; it was meant for m1"),
+            "{}",
+            decision.summary
+        );
         assert_eq!(decision.evidence.len(), 5);
         told(2).expect(&CHECKER, Pass);
     }
@@ -203,6 +216,10 @@ mod tests {
 
     #[test]
     fn nothing_settled_is_not_at_stake() {
-        Tale::new().connect(1, 10).consume(1, 1, 8).deliver(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+        Tale::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .deliver(1, 1, 1, 0)
+            .expect(&CHECKER, NotAtStake);
     }
 }

@@ -207,7 +207,10 @@ pub enum Settle {
 impl Settle {
     /// Whether the message leaves the queue (for good, or for a dead-letter queue).
     pub fn consumes(self) -> bool {
-        matches!(self, Settle::Ack | Settle::Nack { requeue: false } | Settle::Reject { requeue: false })
+        matches!(
+            self,
+            Settle::Ack | Settle::Nack { requeue: false } | Settle::Reject { requeue: false }
+        )
     }
 
     /// In words: the subject ... it.
@@ -313,7 +316,8 @@ impl Ledger {
                 self.client_over(*conn, at);
             }
             What::Cut { conn, end: End::Client, .. } => self.client_over(*conn, at),
-            What::Ended { conn, end: End::Broker, .. } | What::Cut { conn, end: End::Broker, .. } => {
+            What::Ended { conn, end: End::Broker, .. }
+            | What::Cut { conn, end: End::Broker, .. } => {
                 self.broker_over(*conn, at);
             }
             What::Closed { conn } => {
@@ -524,10 +528,10 @@ impl Ledger {
             }
             _ => return,
         }
-        if self.assembling.get(&key).is_some_and(|a| a.left == Some(0)) {
-            if let Some(done) = self.assembling.remove(&key) {
-                self.delivered_whole(done.epoch, done.tag, end, at);
-            }
+        if self.assembling.get(&key).is_some_and(|a| a.left == Some(0))
+            && let Some(done) = self.assembling.remove(&key)
+        {
+            self.delivered_whole(done.epoch, done.tag, end, at);
         }
     }
 
@@ -614,7 +618,8 @@ impl Epoch {
             }
         }
         let (at_broker, proof, fate) = (None, None, Fate::Unknown);
-        let settlement = Settlement { kind, tag, multiple, at_client: at, at_broker, fate, proof, covers };
+        let settlement =
+            Settlement { kind, tag, multiple, at_client: at, at_broker, fate, proof, covers };
         self.settlements.push(settlement);
     }
 
@@ -644,7 +649,8 @@ impl Epoch {
             let rest = frame.name.strip_prefix(asked.0.as_str());
             rest == Some("-ok") || rest == Some("-empty")
         };
-        if let Some(i) = self.asked.iter().position(replied).filter(|_| self.broker_over.is_none()) {
+        if let Some(i) = self.asked.iter().position(replied).filter(|_| self.broker_over.is_none())
+        {
             let asked = self.asked.drain(..=i).next_back();
             self.replies.extend(asked.map(|(_, asked)| (asked, at)));
         }
@@ -683,7 +689,8 @@ impl Epoch {
                 s.fate = if tapped { Fate::Dropped } else { Fate::Unknown };
                 continue;
             };
-            let reply = self.replies.iter().find(|(asked, _)| at_broker <= *asked).map(|(_, reply)| *reply);
+            let reply =
+                self.replies.iter().find(|(asked, _)| at_broker <= *asked).map(|(_, reply)| *reply);
             let credit = by_credit.get(reached).copied().filter(|_| !s.covers.is_empty());
             s.proof = reply.or(credit);
             s.fate = if s.proof.is_some() { Fate::Received } else { Fate::Unknown };

@@ -121,7 +121,9 @@ impl Body {
             };
             let line = match dialed {
                 Ok(line) => line,
-                Err(e) if refused(&e) && self.defect != Defect::AuthRetry => return Err(e.to_string()),
+                Err(e) if refused(&e) && self.defect != Defect::AuthRetry => {
+                    return Err(e.to_string());
+                }
                 Err(e) if self.defect == Defect::TransientFatal => return Err(e.to_string()),
                 Err(_) => {
                     failures += 1;
@@ -180,9 +182,8 @@ impl Body {
     async fn serve(self: &Arc<Self>, line: Line) -> bool {
         let (line, consumed) = (Arc::new(line), Arc::new(AtomicBool::new(false)));
         let leave = self.job.stop.child_token();
-        let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
         let mut workers = JoinSet::new();
-        for number in missing..self.job.workers {
+        for number in 0..self.job.workers {
             let (body, line, leave) = (self.clone(), line.clone(), leave.clone());
             workers.spawn(Worker { body, line, number, leave, consumed: consumed.clone() }.work());
         }
@@ -230,7 +231,8 @@ impl Worker {
             self.ack(&channel, delivery.delivery_tag).await?;
         }
         // Unsettled deliveries go back to the queue as the channel closes.
-        within(DEADLINE, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
+        within(DEADLINE, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()))
+            .await?;
         within(DEADLINE, channel.close(200, "done".into())).await
     }
 
@@ -240,7 +242,8 @@ impl Worker {
         if *defect != Defect::QosForgotten || !lost.is_cancelled() {
             channel.basic_qos(job.prefetch, BasicQosOptions::default()).await?;
         }
-        let options = BasicConsumeOptions { no_ack: *defect == Defect::AutoAck, ..Default::default() };
+        let options =
+            BasicConsumeOptions { no_ack: *defect == Defect::AutoAck, ..Default::default() };
         let (queue, tag) = (job.queue.as_str().into(), format!("worker-{}", self.number).into());
         let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
         let stale = acked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
@@ -251,7 +254,10 @@ impl Worker {
     }
 
     /// The next delivery; `None` when there will be none.
-    pub(super) async fn next(&self, consumer: &mut Consumer) -> Option<Result<Delivery, lapin::Error>> {
+    pub(super) async fn next(
+        &self,
+        consumer: &mut Consumer,
+    ) -> Option<Result<Delivery, lapin::Error>> {
         let goes_on = self.body.defect == Defect::KeepsConsuming;
         let next = tokio::select! {
             biased;
@@ -261,7 +267,10 @@ impl Worker {
             },
             delivery = consumer.next() => delivery,
         };
-        if next.is_none() && self.body.defect == Defect::ServerCancelIgnored && self.line.connected() {
+        if next.is_none()
+            && self.body.defect == Defect::ServerCancelIgnored
+            && self.line.connected()
+        {
             self.leave.cancelled().await;
         }
         next
@@ -298,7 +307,8 @@ impl Worker {
         if seen {
             return Ok(());
         }
-        let _deaf = (*defect == Defect::DeafHeartbeats).then(|| deaf_heartbeats::Deaf::new(&self.line));
+        let _deaf =
+            (*defect == Defect::DeafHeartbeats).then(|| deaf_heartbeats::Deaf::new(&self.line));
         job.handle(id.as_deref(), delivery.redelivered).await?;
         done.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
         Ok(())

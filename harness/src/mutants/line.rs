@@ -34,8 +34,11 @@ impl Drop for Own {
 impl Line {
     /// Dials and shakes hands, within `limit` if there is one.
     pub(super) async fn dial(url: &str, limit: Option<Duration>) -> Result<Line, lapin::Error> {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).thread_name("mutant-line").enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("mutant-line")
+            .enable_all()
+            .build()?;
         let kit = {
             let _on = runtime.enter();
             default_runtime()?
@@ -74,5 +77,7 @@ pub(super) async fn within<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, lapin::Error>>,
 ) -> Result<T, lapin::Error> {
-    timeout(limit, step).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+    timeout(limit, step)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }

@@ -7,14 +7,14 @@
 //! habits that take more than a line. A mutant differs from the control in one habit, so that its catch
 //! is not luck. No checker knows a mutant.
 
-mod body;
-mod line;
-mod defect;
 mod ack_multiple;
+mod body;
 mod deaf_heartbeats;
-mod silence_unnoticed;
+mod defect;
 mod left_behind;
+mod line;
 mod resurrects;
+mod silence_unnoticed;
 
 use crate::subject::{Entrant, Promises};
 use defect::Defect;
@@ -115,8 +115,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "heartbeats-off",
         habit: "asks for no heartbeat, and gets the broker's minute",
         seen_in: "pika#1046, php-amqplib#1029",
-        scenario: "blackhole",
-        checker: "I16",
+        scenario: "slow-handler",
+        checker: "I15",
         make: || entrant("heartbeats-off", Defect::HeartbeatsOff),
     },
     Mutant {
@@ -144,14 +144,6 @@ pub const MUTANTS: &[Mutant] = &[
         make: || entrant("qos-forgotten", Defect::QosForgotten),
     },
     Mutant {
-        name: "forgets-worker",
-        habit: "one worker fewer consumes on connections after the first",
-        seen_in: "spring-amqp#637, go-rabbitmq#137",
-        scenario: "rst-load",
-        checker: "I17",
-        make: || entrant("forgets-worker", Defect::ForgetsWorker),
-    },
-    Mutant {
         name: "server-cancel-ignored",
         habit: "does not notice that the broker cancelled its consumers",
         seen_in: "aio-pika#334, amqplib#736",
@@ -170,8 +162,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "skips-redelivered",
         habit: "takes a redelivered message for one it has handled, and acks it",
-        seen_in: "the flag says maybe: FACTS, redelivered",
-        scenario: "blackhole",
+        seen_in: "no report in BUGS: the flag only says that it may have been seen",
+        scenario: "five-rsts",
         checker: "I1",
         make: || entrant("skips-redelivered", Defect::SkipsRedelivered),
     },

@@ -3,14 +3,17 @@
 //!
 //! Stands for recovery threads that nobody told about the stop (bunny#376, lyra#75).
 
-use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lapin::uri::AMQPUri;
+use tokio::runtime::Builder;
+
+use super::line::Line;
 
 /// How long after the end it dials.
 const LATER: Duration = Duration::from_millis(60);
+/// How long it tries.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// While it lives, the thread waits.
 pub(super) struct Ghost {
@@ -18,20 +21,26 @@ pub(super) struct Ghost {
 }
 
 impl Ghost {
-    /// Starts the thread that will dial the broker of `url` once more.
+    /// Starts the thread that will dial the broker once more.
     pub(super) fn new(url: &str) -> Ghost {
         let (alive, ended) = mpsc::channel::<()>();
-        let uri: Option<AMQPUri> = url.parse().ok();
+        let url = url.to_owned();
         std::thread::spawn(move || {
-            let Some(uri) = uri else { return };
             // Nothing is ever sent: this returns when the consumer is gone.
             _ = ended.recv();
             let at = Instant::now() + LATER;
-            while let Some(left) = at.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()) {
+            while let Some(left) =
+                at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            {
                 std::thread::park_timeout(left);
             }
-            // It is opened and closed; whether it succeeds is nothing to anybody.
-            drop(TcpStream::connect((uri.authority.host.as_str(), uri.authority.port)));
+            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+            // Whether it succeeds is nothing to anybody.
+            runtime.block_on(async {
+                if let Ok(line) = Line::dial(&url, Some(PATIENCE)).await {
+                    line.close(PATIENCE).await;
+                }
+            });
         });
         Ghost { _alive: alive }
     }

@@ -58,7 +58,11 @@ async fn relay(listener: TcpListener, to: &str, patience: Duration) -> std::io::
 }
 
 /// Passes on whole frames, and heartbeats of its own when none come.
-async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, patience: Duration) -> std::io::Result<()> {
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    patience: Duration,
+) -> std::io::Result<()> {
     let (mut waiting, mut heard) = (Vec::new(), false);
     loop {
         match timeout(patience, from.read_buf(&mut waiting)).await {

@@ -63,7 +63,7 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Workload { messages: 300, rate: Some(1000.0), body: 64 }
+        Workload { messages: 300, rate: Some(500.0), body: 64 }
     }
 }
 

@@ -184,7 +184,7 @@ impl Fault {
                 Box::new(Latency { delay, jitter, chance: chance() })
             }
             Self::Bandwidth { bytes_per_second, .. } => {
-                Box::new(Bandwidth { bytes_per_second, through: None })
+                Box::new(Bandwidth { bytes_per_second, through: None, idle: true })
             }
             Self::Slice { size, variation, pause, .. } => {
                 let chance = chance();

@@ -48,9 +48,14 @@ impl Gate {
 
 /// One fault on one direction of one connection. Each answer defaults to no objection.
 pub(crate) trait Effect: Send {
-    /// How much later than its arrival a chunk that arrives now may leave.
-    fn delay(&mut self) -> Option<Duration> {
-        None
+    /// Whether it delays chunks from their arrival on.
+    fn delays(&self) -> bool {
+        false
+    }
+
+    /// By how much a chunk that arrives now is delayed.
+    fn delay(&mut self) -> Duration {
+        Duration::ZERO
     }
 
     /// What may happen now, with `waiting` octets at the head (possibly none).

@@ -16,9 +16,13 @@ pub(super) struct Latency {
 }
 
 impl Effect for Latency {
-    fn delay(&mut self) -> Option<Duration> {
+    fn delays(&self) -> bool {
+        true
+    }
+
+    fn delay(&mut self) -> Duration {
         let share = self.chance.random_range(0.0..=2.0);
-        Some((self.delay + self.jitter.mul_f64(share)).saturating_sub(self.jitter))
+        (self.delay + self.jitter.mul_f64(share)).saturating_sub(self.jitter)
     }
 
     /// 16 MiB on the way: 160 MB/s at 100 ms.
@@ -36,7 +40,7 @@ mod tests {
     fn stays_within_delay_and_jitter_and_uses_them() {
         let (delay, jitter) = (Duration::from_millis(100), Duration::from_millis(30));
         let mut latency = Latency { delay, jitter, chance: Seed(1).stream("latency") };
-        let drawn: Vec<_> = (0..1000).filter_map(|_| latency.delay()).collect();
+        let drawn: Vec<_> = (0..1000).map(|_| latency.delay()).collect();
         assert!(drawn.iter().all(|d| (delay - jitter..=delay + jitter).contains(d)));
         assert!(drawn.iter().min() < Some(&Duration::from_millis(72)));
         assert!(drawn.iter().max() > Some(&Duration::from_millis(128)));

@@ -158,6 +158,16 @@ pub(crate) struct Live {
     pub(crate) wake: mpsc::Sender<()>,
 }
 
+/// A connection that was let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Its id.
+    pub(crate) conn: u64,
+    pub(crate) orders: Arc<Orders>,
+    /// The fault that met it at the door, if one did.
+    pub(crate) greeting: Option<(Arc<Entry>, Greeting)>,
+}
+
 /// Everything about faults on a link. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -232,7 +242,7 @@ impl Table {
         seed: Seed,
         peer: SocketAddr,
         wake: mpsc::Sender<()>,
-    ) -> (u64, Arc<Orders>, Option<(Arc<Entry>, Greeting)>) {
+    ) -> Admitted {
         self.last_conn += 1;
         let (conn, open) = (self.last_conn, self.live.len());
         let granted = |entry: &&Arc<Entry>| {
@@ -252,7 +262,7 @@ impl Table {
         let orders = Arc::new(Orders { grants, ..Orders::default() });
         let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders), wake };
         self.live.insert(conn, live);
-        (conn, orders, greeting)
+        Admitted { conn, orders, greeting }
     }
 
     /// Has every connection look at the table, idle or not.

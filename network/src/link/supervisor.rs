@@ -121,9 +121,9 @@ impl Supervisor {
         };
         let (wake, woken) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
-        let (id, orders, greeted) = shared.write().admit(shared.seed, peer, wake);
-        shared.record(Some(id), now, What::Accepted { peer });
-        let connection = Connection::new(Arc::clone(&shared), id, client, orders, woken, greeted);
+        let admitted = shared.write().admit(shared.seed, peer, wake);
+        shared.record(Some(admitted.conn), now, What::Accepted { peer });
+        let connection = Connection::new(Arc::clone(&shared), client, admitted, woken);
         self.connections.spawn(connection.run());
     }
 

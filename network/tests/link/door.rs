@@ -83,3 +83,20 @@ async fn connections_beyond_the_limit_are_reset() {
     }
     rig.pair().await;
 }
+
+#[tokio::test]
+async fn a_port_that_refuses_from_a_point_on() {
+    use gauntlet_network::{Point, Way};
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let at = Point::new(Way::ToBroker, "heartbeat");
+    let id = rig.link.inject(Injection::from(Fault::Refuse).at(at)).await.unwrap();
+    drop(rig.pair().await);
+    send(&mut client, &heartbeat()).await;
+    expect(&mut server, &heartbeat()).await;
+    rig.heard.wait(|what| matches!(what, What::Fired { .. })).await;
+    while dial(rig.link.addr()).await.is_ok() {
+        pause(Duration::from_millis(1)).await;
+    }
+    assert_eq!(rig.link.fired(id), 1);
+}

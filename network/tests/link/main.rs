@@ -1,5 +1,8 @@
 //! The link, measured: each fault does what it claims, on real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "what was measured is worth reading with --nocapture")]
+
 /// A link between a client and an upstream of the test's own, and what its taps heard.
 mod rig;
 

@@ -80,7 +80,7 @@ async fn bandwidth_keeps_its_pace() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     rig.link.inject(Fault::Bandwidth { way: None, bytes_per_second: 1_000_000 }).await.unwrap();
-    let octets = vec![7; 500_000];
+    let octets = vec![7; 1_500_000];
     let start = Instant::now();
     let (_, read) = tokio::join!(
         async {
@@ -90,9 +90,9 @@ async fn bandwidth_keeps_its_pace() {
         rest(&mut server)
     );
     let took = start.elapsed().as_secs_f64();
-    println!("bandwidth 1 MB/s: {:.0} B/s", 500_000.0 / took);
+    println!("bandwidth 1 MB/s: {:.0} B/s", 1_500_000.0 / took);
     assert_eq!(read.0.len(), octets.len());
-    assert!((0.45..=0.55).contains(&took), "500 kB at 1 MB/s took {took} s");
+    assert!((1.35..=1.65).contains(&took), "1.5 MB at 1 MB/s took {took} s");
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ impl Wire {
 
     fn frame(self, end: End, way: Way, name: &'static str, args: Args) -> Wire {
         let channel = u16::from(!name.starts_with("connection."));
-        let frame = Frame { channel, name: FrameName::parse(name).expect("a known frame"), size: 4, args };
+        let frame =
+            Frame { channel, name: FrameName::parse(name).expect("a known frame"), size: 4, args };
         self.what(What::Wire { conn: 1, end, way, frame })
     }
 
@@ -74,7 +75,12 @@ impl Wire {
 }
 
 fn consume() -> Args {
-    Args::Consume { queue: "work".into(), consumer_tag: "c".into(), no_ack: false, exclusive: false }
+    Args::Consume {
+        queue: "work".into(),
+        consumer_tag: "c".into(),
+        no_ack: false,
+        exclusive: false,
+    }
 }
 
 fn deliver(tag: u64) -> Args {
@@ -117,10 +123,8 @@ fn a_delivery_counts_at_each_end_when_its_last_body_frame_passed() {
 
 #[test]
 fn an_empty_body_has_no_body_frame() {
-    let ledger = Wire::consuming(8)
-        .down("basic.deliver", deliver(1))
-        .down("header", header(3, 0))
-        .fold();
+    let ledger =
+        Wire::consuming(8).down("basic.deliver", deliver(1)).down("header", header(3, 0)).fold();
     assert!(ledger.epochs[0].deliveries[&1].at_client.is_some());
 }
 
@@ -182,7 +186,9 @@ fn an_ack_is_received_by_the_reply_to_a_later_request_only() {
 
 #[test]
 fn pipelined_requests_prove_one_by_one() {
-    let wire = Wire::consuming(8).delivered(1, 1).up("basic.qos", Args::Qos { prefetch_count: 8, global: false });
+    let wire = Wire::consuming(8)
+        .delivered(1, 1)
+        .up("basic.qos", Args::Qos { prefetch_count: 8, global: false });
     let wire = wire.ack(1).up("basic.cancel", cancel());
     let wire = wire.down("basic.qos-ok", Args::None);
     assert_eq!(wire.fates(), [Fate::Unknown]);
@@ -204,6 +210,14 @@ fn an_orderly_close_proves_and_a_cut_does_not() {
         .up("connection.close", close(200))
         .down("connection.close-ok", Args::None);
     assert_eq!(late.fates(), [Fate::Unknown]);
+    // Nor does the answer to a close of the subject's own that crossed it.
+    let crossed = Wire::consuming(8)
+        .delivered(1, 1)
+        .frame(B, Way::ToClient, "channel.close", close(406))
+        .ack(1)
+        .up("channel.close", close(200))
+        .down("channel.close-ok", Args::None);
+    assert_eq!(crossed.fates(), [Fate::Unknown]);
 }
 
 #[test]
@@ -230,7 +244,10 @@ fn credit_proves_nothing_where_it_does_not_bind() {
     assert_eq!(served(lost), [Fate::Unknown]);
     let unlimited = opened().up("basic.qos", qos(0)).up("basic.consume", consume());
     assert_eq!(served(unlimited), [Fate::Unknown]);
-    let two = opened().up("basic.qos", qos(1)).up("basic.consume", consume()).up("basic.consume", consume());
+    let two = opened()
+        .up("basic.qos", qos(1))
+        .up("basic.consume", consume())
+        .up("basic.consume", consume());
     assert_eq!(served(two), [Fate::Unknown]);
     // recover puts messages back without settlements of their own.
     let recover = Wire::consuming(1).up("basic.recover", Args::Recover { requeue: true });

@@ -3,6 +3,8 @@
 //! Nothing here waits. Each step decides about the octets at the head, under the table's lock, and
 //! does at most one write.
 
+mod decide;
+
 use std::{
     io,
     pin::Pin,
@@ -14,18 +16,18 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{
+    notes::Notes,
     peer::Peer,
-    plan::{Due, NAMING, Plan},
+    plan::{NAMING, Plan},
     queue::{Front, Queue},
     shared::Shared,
 };
 use crate::{
     amqp::Scanner,
-    event::What,
     fault::{
-        FaultId, Kind,
-        effect::{Effect, Gate, OPEN, ROOM},
-        table::{Act, Entry},
+        FaultId,
+        effect::{Effect, Gate, ROOM},
+        table::Entry,
     },
     wire::{CutHow, Side, Way},
 };
@@ -63,33 +65,6 @@ pub(super) enum Step {
     Stray,
     /// The sink broke.
     Broken(io::Error),
-}
-
-/// Who keeps the record of one connection.
-pub(super) struct Notes<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) conn: u64,
-    /// Lasting faults that have fired on it.
-    pub(super) fired: &'a mut Vec<FaultId>,
-}
-
-impl Notes<'_> {
-    pub(super) fn record(&self, at: Instant, what: What) {
-        self.shared.record(Some(self.conn), at, what);
-    }
-
-    /// Each time.
-    pub(super) fn fire(&self, entry: &Entry, way: Option<Way>, note: String) {
-        self.shared.fire(Some(self.conn), entry, way, note);
-    }
-
-    /// Once a connection.
-    pub(super) fn fire_once(&mut self, entry: &Entry, way: Option<Way>) {
-        if !self.fired.contains(&entry.id) {
-            self.fired.push(entry.id);
-            self.fire(entry, way, entry.injection.fault.name().to_owned());
-        }
-    }
 }
 
 pub(super) struct Lane {
@@ -156,8 +131,8 @@ impl Lane {
     fn due(&mut self, octets: usize, notes: &mut Notes<'_>) -> Instant {
         let mut due = Instant::now();
         for Acting { entry, effect } in &mut self.acting {
-            if let Some(delay) = effect.delay() {
-                due += delay;
+            if effect.delays() {
+                due += effect.delay();
                 entry.counters.bytes.fetch_add(octets as u64, Relaxed);
                 notes.fire_once(entry, Some(self.way));
             }
@@ -215,85 +190,6 @@ impl Lane {
         self.pass(gate, sink, cx, notes)
     }
 
-    /// Does what the plan says is due.
-    fn act(&mut self, due: Due, now: Instant, notes: &mut Notes<'_>) -> Step {
-        let Due { act, entry, note } = due;
-        if act == Act::Meet && entry.injection.fault.kind() == Kind::Stream {
-            return Step::Met(entry);
-        }
-        if !notes.fired.contains(&entry.id) {
-            notes.fired.push(entry.id);
-        }
-        notes.fire(&entry, Some(self.way), note);
-        match act {
-            Act::Meet => return Step::Met(entry),
-            Act::Swallow { .. } => {}
-            Act::Hold(delay) => self.held = Some((entry.id, now + delay)),
-            Act::Xor(mask) => {
-                if let Some(octet) = self.queue.head().first_mut() {
-                    *octet ^= mask;
-                    entry.counters.bytes.fetch_add(1, Relaxed);
-                }
-            }
-        }
-        if entry.exhausted() && !matches!(act, Act::Hold(_)) {
-            entry.spent.store(true, Relaxed);
-            notes.shared.nudge.notify_one();
-        }
-        Step::Moved
-    }
-
-    /// What the faults say about the head together; a cut at once.
-    fn gate(&mut self, now: Instant, waiting: usize, notes: &mut Notes<'_>) -> Result<Gate, Step> {
-        let mut all = if self.lost { Gate::Swallow } else { OPEN };
-        for Acting { entry, effect } in &mut self.acting {
-            let gate = effect.gate(now, waiting);
-            if gate.touches(waiting) {
-                notes.fire_once(entry, Some(self.way));
-            }
-            match gate {
-                Gate::Cut(side, how) => return Err(Step::Cut(entry.id, side, how)),
-                Gate::Swallow if waiting > 0 => {
-                    self.lost = true;
-                    self.lost_both |= entry.injection.fault.way().is_none();
-                    entry.counters.bytes.fetch_add(waiting as u64, Relaxed);
-                }
-                _ => {}
-            }
-            all = all.and(gate);
-        }
-        Ok(all)
-    }
-
-    /// The queue is empty: may the end of the stream pass?
-    fn end(&mut self, sink: &Peer, now: Instant, notes: &mut Notes<'_>) -> Step {
-        let Input::Ended(how) = self.input else { return Step::Idle(None) };
-        if let Some(due) = self.end_due
-            && due > now
-        {
-            return Step::Idle(Some(due));
-        }
-        let mut all = OPEN;
-        for Acting { entry, effect } in &mut self.acting {
-            let gate = effect.ending(now);
-            if gate != OPEN {
-                notes.fire_once(entry, Some(self.way));
-            }
-            if gate == Gate::Swallow {
-                self.lost = true;
-                self.lost_both |= entry.injection.fault.way().is_none();
-            }
-            all = all.and(gate);
-        }
-        match all {
-            Gate::Pass(_) if self.lost => Step::End(CutHow::Rst),
-            Gate::Pass(_) if sink.is_absent() && how == CutHow::Fin => Step::Idle(None),
-            Gate::Pass(_) => Step::End(how),
-            Gate::Wait(until) => Step::Idle(until),
-            Gate::Swallow | Gate::Cut(..) => Step::Idle(None),
-        }
-    }
-
     /// Writes what may pass, or has it vanish.
     fn pass(
         &mut self,
@@ -318,7 +214,7 @@ impl Lane {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Step::Broken(error),
         };
-        heard(self.way, self.far.as_mut(), &head[..written], before, notes);
+        notes.heard(self.way.sink(), self.way, &mut self.far, &head[..written], before);
         for Acting { entry, effect } in &mut self.acting {
             if effect.gate(before, usize::MAX).touches(usize::MAX) {
                 entry.counters.bytes.fetch_add(written as u64, Relaxed);
@@ -357,7 +253,7 @@ impl Lane {
             Poll::Ready(Err(error)) => return Step::Broken(error),
         };
         let (passed, rest) = bytes.split_at(written);
-        heard(self.way, self.far.as_mut(), passed, before, notes);
+        notes.heard(self.way.sink(), self.way, &mut self.far, passed, before);
         if self.scan {
             self.plan.passed(passed);
         }
@@ -369,17 +265,14 @@ impl Lane {
 
     /// The near tap: octets were read.
     pub(super) fn read(&mut self, bytes: &[u8], at: Instant, notes: &Notes<'_>) {
-        let (end, way) = (self.way.source(), self.way);
-        if let Some(scanner) = &mut self.near {
-            scanner.feed(bytes, |item| notes.record(at, What::Wire { end, way, item }));
-        }
+        notes.heard(self.way.source(), self.way, &mut self.near, bytes, at);
     }
 
     /// The faults on it are those of the table again: what was planned or held by others is not.
     pub(super) fn forget(&mut self, in_force: impl Fn(FaultId) -> bool, now: Instant) {
         let before = self.acting.len();
         self.acting.retain(|acting| in_force(acting.entry.id));
-        if self.acting.len() < before && !self.delays() {
+        if self.acting.len() < before && !self.acting.iter().any(|acting| acting.effect.delays()) {
             self.queue.release(now);
             self.end_due = None;
         }
@@ -387,23 +280,11 @@ impl Lane {
         self.plan.forget(|entry| in_force(entry.id) || entry.spent.load(Relaxed));
     }
 
-    fn delays(&mut self) -> bool {
-        self.acting.iter_mut().any(|acting| acting.effect.delay().is_some())
-    }
-
     /// One more fault is at work on it, also on what waits already.
     pub(super) fn add(&mut self, entry: Arc<Entry>, mut effect: Box<dyn Effect>) {
-        if let Some(delay) = effect.delay() {
-            self.queue.delay(delay);
+        if effect.delays() {
+            self.queue.delay(effect.delay());
         }
         self.acting.push(Acting { entry, effect });
-    }
-}
-
-/// The far tap: octets were written. A frame counts with its last octet.
-fn heard(way: Way, far: Option<&mut Scanner>, bytes: &[u8], before: Instant, notes: &Notes<'_>) {
-    let end = way.sink();
-    if let Some(scanner) = far {
-        scanner.feed(bytes, |item| notes.record(before, What::Wire { end, way, item }));
     }
 }

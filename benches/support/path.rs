@@ -1,0 +1,143 @@
+//! The paths to compare: straight to the far end, through the plainest relay there is, and through a
+//! link with less or more to do.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use gauntlet_network::{Event, Link, What};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
+
+use super::far_end::{FarEnd, Serve};
+
+/// What lies between the near end and the far end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing: what the operating system costs.
+    Direct,
+    /// `tokio::io::copy_bidirectional`: what any proxy costs.
+    Relay,
+    /// A link without taps that keeps no track of frames.
+    Link,
+    /// A link as it is by default: it knows where frames begin.
+    Scanning,
+    /// A link with a tap: every frame is read at both ends and told.
+    Tapped,
+}
+
+impl Way {
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Relay, Self::Link, Self::Scanning, Self::Tapped];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+            Self::Link => "link",
+            Self::Scanning => "link-scanning",
+            Self::Tapped => "link-tapped",
+        }
+    }
+}
+
+enum Between {
+    Nothing,
+    Relay { _owner: JoinSet<()> },
+    Link(Link),
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Near(SocketAddr);
+
+impl Near {
+    pub fn connect(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.0)?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// A path that works. [`Path::close`] is the end of it.
+pub struct Path {
+    near: Near,
+    between: Between,
+    /// Frames the tap heard.
+    heard: Arc<AtomicU64>,
+    _far_end: FarEnd,
+}
+
+impl Path {
+    pub async fn open(way: Way, serve: Serve) -> io::Result<Self> {
+        let far_end = FarEnd::start(serve)?;
+        let heard = Arc::new(AtomicU64::new(0));
+        let (near, between) = match way {
+            Way::Direct => (far_end.addr, Between::Nothing),
+            Way::Relay => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                let near = listener.local_addr()?;
+                let mut owner = JoinSet::new();
+                owner.spawn(relay(listener, far_end.addr));
+                (near, Between::Relay { _owner: owner })
+            }
+            Way::Link | Way::Scanning | Way::Tapped => {
+                let mut link = Link::builder("bench").upstream(far_end.addr).scan(way != Way::Link);
+                if way == Way::Tapped {
+                    let heard = Arc::clone(&heard);
+                    link = link.tap(Arc::new(move |event: Event| {
+                        heard.fetch_add(u64::from(matches!(event.what, What::Wire { .. })), Relaxed);
+                    }));
+                }
+                let link = link.start().await.map_err(io::Error::other)?;
+                (link.addr(), Between::Link(link))
+            }
+        };
+        Ok(Self { near: Near(near), between, heard, _far_end: far_end })
+    }
+
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        self.near.connect()
+    }
+
+    /// Where it begins.
+    pub fn near(&self) -> Near {
+        self.near
+    }
+
+    /// Frames the tap has heard so far, at both ends together.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    /// Ends it. The connections through it must have been dropped.
+    pub fn close(self, runtime: &Runtime) {
+        if let Between::Link(link) = &self.between {
+            runtime.block_on(link.stop());
+        }
+    }
+}
+
+/// Nothing but tokio. Dropped with its set, it drops its connections.
+async fn relay(listener: TcpListener, upstream: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return };
+                connections.spawn(copy(client, upstream));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn copy(mut client: tokio::net::TcpStream, upstream: SocketAddr) -> io::Result<(u64, u64)> {
+    let mut server = tokio::net::TcpStream::connect(upstream).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut client, &mut server).await
+}

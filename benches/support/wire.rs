@@ -1,0 +1,88 @@
+//! What a recovery looks like on the wire: the instants that part it into legs.
+//!
+//! A tap on the consumer's end of the link. It keeps instants and no frames.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gauntlet_network::{End, Event, Item, Tap, What};
+use tokio::sync::Notify;
+
+/// Legs of a recovery, in order, as columns of a table.
+pub const LEGS: [&str; 4] = ["dialed", "handshake", "consuming", "handled"];
+
+/// The last instant of each, on the connection that was accepted last.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Instants {
+    accepted: Option<Instant>,
+    opened: Option<Instant>,
+    consuming: Option<Instant>,
+    /// `connection.close`, on any connection.
+    closed: Option<Instant>,
+}
+
+/// The tap.
+#[derive(Debug, Default)]
+pub struct Wire {
+    seen: Mutex<Instants>,
+    close_seen: Notify,
+}
+
+impl Wire {
+    /// Forgets what was.
+    pub fn clear(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Instants::default();
+    }
+
+    pub fn instants(&self) -> Instants {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a `connection.close` on its way to the consumer, and says when it left.
+    pub async fn closed(&self) -> Instant {
+        loop {
+            if let Some(at) = self.instants().closed {
+                return at;
+            }
+            self.close_seen.notified().await;
+        }
+    }
+}
+
+impl Tap for Wire {
+    fn record(&self, event: Event) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Some(event.at);
+        match event.what {
+            What::Accepted { .. } => {
+                *seen = Instants { accepted: at, closed: seen.closed, ..Instants::default() };
+            }
+            What::Wire { end: End::Client, item: Item::Frame(frame), .. } => match &*frame.name {
+                "connection.open-ok" => seen.opened = at,
+                "basic.consume-ok" => seen.consuming = at,
+                "connection.close" => {
+                    seen.closed = at;
+                    self.close_seen.notify_one();
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+impl Instants {
+    /// How long each of the [`LEGS`] took, from the end of the outage to the handler; `None` when the
+    /// wire has not seen them all.
+    pub fn legs(&self, usable: Instant, handled: Instant) -> Option<[Duration; LEGS.len()]> {
+        let ends = [self.accepted?, self.opened?, self.consuming?, handled];
+        let mut since = usable;
+        Some(ends.map(|end| {
+            let leg = end.saturating_duration_since(since);
+            since = end.max(since);
+            leg
+        }))
+    }
+}

@@ -1,0 +1,83 @@
+//! How a connection reaches the upstream, and why it may not.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{
+    super::{notes::Notes, peer::Peer},
+    Connection,
+};
+use crate::{
+    event::What,
+    fault::effect::Undialed,
+    wire::{CutHow, Side},
+};
+
+/// An attempt under way.
+pub(super) type Dial = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
+
+impl Connection {
+    /// Dials the upstream, unless a fault is in the way.
+    pub(super) fn reach(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.broker.is_absent() || self.stillborn {
+            return false;
+        }
+        if self.dial.is_none() {
+            let acting = self.to_broker.acting.iter().chain(&self.to_client.acting);
+            let blocks = acting.filter_map(|a| Some((Arc::clone(&a.entry), a.effect.undialed()?)));
+            if let Some((entry, undialed)) = blocks.max_by_key(|(_, u)| *u == Undialed::Never) {
+                self.stillborn = undialed == Undialed::Never;
+                self.to_broker.lost |= self.stillborn;
+                self.to_client.lost |= self.stillborn;
+                let shared = Arc::clone(&self.shared);
+                let mut notes = Notes { shared: &shared, conn: self.id, fired: &mut self.fired };
+                notes.fire_once(&entry, None);
+                return self.stillborn;
+            }
+            let (upstream, deadline) = (self.shared.upstream(), self.shared.dial_deadline);
+            self.dial = Some(Box::pin(async move {
+                let dialed = tokio::time::timeout(deadline, dial(upstream)).await;
+                let late = || {
+                    io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {deadline:?}"))
+                };
+                (upstream, dialed.unwrap_or_else(|_| Err(late())))
+            }));
+        }
+        let Some(dial) = &mut self.dial else { return false };
+        let Poll::Ready((upstream, dialed)) = dial.as_mut().poll(cx) else { return false };
+        self.dial = None;
+        match dialed {
+            Ok(stream) => {
+                self.broker = Peer::new(stream);
+                self.record(What::Dialed { upstream });
+            }
+            Err(error) => {
+                self.record(What::DialFailed { upstream, error: error.to_string() });
+                self.cut(Side::Both, CutHow::Rst);
+            }
+        }
+        true
+    }
+}
+
+/// Connects. If it is given up meanwhile, an upstream that has accepted already gets RST.
+async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match upstream {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    let stream = socket.connect(upstream).await?;
+    SockRef::from(&stream).set_linger(None)?;
+    Ok(stream)
+}

@@ -1,0 +1,118 @@
+//! How the ends of a connection end: by themselves, told by the other, or cut.
+
+use std::{io, time::Instant};
+
+use super::{
+    super::{
+        lane::Input,
+        peer::{Peer, is_reset},
+        shared::Shared,
+    },
+    Connection,
+};
+use crate::{
+    event::{Ending, What},
+    wire::{CutHow, End, Side, Way},
+};
+
+impl Connection {
+    /// The source of a direction said its last word.
+    pub(super) fn ended(
+        &mut self,
+        way: Way,
+        at: Instant,
+        error: Option<io::Error>,
+        shared: &Shared,
+    ) {
+        let (source, _, lane, mut notes) = self.parts(way, shared);
+        let Some(open) = source.open() else { return };
+        let told = open.broken;
+        let (how, ending) = match error {
+            None if told => (CutHow::Rst, Ending::Rst),
+            None => (CutHow::Fin, Ending::Fin),
+            Some(error) if is_reset(&error) => (CutHow::Rst, Ending::Rst),
+            Some(error) => (CutHow::Rst, Ending::Error(error.to_string())),
+        };
+        if !told {
+            notes.record(at, What::Ended { end: way.source(), how: ending });
+        }
+        if open.leaving.is_some() || how == CutHow::Rst {
+            *source = Peer::Gone;
+        }
+        if lane.input == Input::Open {
+            lane.ended(how, &mut notes);
+        }
+    }
+
+    /// Passes the end of a stream on.
+    pub(super) fn end(&mut self, way: Way, how: CutHow) {
+        let end = way.sink();
+        self.lane(way).input = Input::Told(how);
+        if self.peer(end).is_absent() {
+            self.dial = None;
+            return self.cut(Side::Both, CutHow::Rst);
+        }
+        let sent = match how {
+            CutHow::Fin => self.peer(end).reset(),
+            CutHow::Rst => self.peer(end).reset(),
+        };
+        if sent {
+            self.record(What::Cut { end, how });
+        }
+    }
+
+    /// Writing failed: that end is gone, which the other end is told in its turn.
+    pub(super) fn broken(&mut self, way: Way, error: &io::Error, shared: &Shared) {
+        let how = match is_reset(error) {
+            true => Ending::Rst,
+            false => Ending::Error(error.to_string()),
+        };
+        let (_, sink, lane, notes) = self.parts(way, shared);
+        notes.record(Instant::now(), What::Ended { end: way.sink(), how });
+        lane.queue.clear();
+        if let Some(open) = sink.open() {
+            open.broken = true;
+        }
+        let back = self.lane(way.back());
+        if matches!(back.input, Input::Told(CutHow::Fin) | Input::Ended(_)) {
+            back.input = Input::Ended(CutHow::Rst);
+            *self.peer(way.sink()) = Peer::Gone;
+        }
+    }
+
+    /// Octets came for an end that is gone, or takes no more. As its TCP would, answer with a reset,
+    /// which travels back like anything else; a broken end's last words are left to be read first.
+    pub(super) fn stray(&mut self, way: Way) {
+        self.lane(way).queue.clear();
+        let broken = self.peer(way.sink()).open().is_some_and(|open| open.broken);
+        let back = self.lane(way.back());
+        if !broken && back.input != Input::Told(CutHow::Rst) {
+            back.input = Input::Ended(CutHow::Rst);
+        }
+    }
+
+    /// Cuts ends. What was on its way to or from them is gone.
+    pub(super) fn cut(&mut self, side: Side, how: CutHow) {
+        let now = Instant::now();
+        for end in [End::Client, End::Broker].into_iter().filter(|end| side.includes(*end)) {
+            let sent = match how {
+                CutHow::Rst => self.peer(end).reset(),
+                CutHow::Fin => self.peer(end).leave(now),
+            };
+            if sent {
+                self.record(What::Cut { end, how });
+            }
+            for way in Way::BOTH {
+                let lane = self.lane(way);
+                lane.queue.clear();
+                if way.source() == end {
+                    lane.input = Input::Silent;
+                }
+            }
+        }
+        if self.broker.is_absent() {
+            self.broker = Peer::Gone;
+        }
+        self.dial = None;
+    }
+}

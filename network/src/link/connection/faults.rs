@@ -1,0 +1,95 @@
+//! How a connection takes the table's faults for its own, and what happens when a point is met on it.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use super::{
+    super::{lane::Lane, shared::Shared},
+    Connection,
+};
+use crate::{
+    fault::{
+        FaultId, Kind,
+        table::{Entry, Greeting, Table},
+    },
+    wire::{CutHow, Side, Way},
+};
+
+impl Connection {
+    /// Looks at the table; whether it had changed.
+    pub(super) fn look(&mut self, shared: &Shared) -> bool {
+        let table = shared.read();
+        let changed = table.version != self.version;
+        if changed {
+            self.obey(&table);
+        }
+        changed
+    }
+
+    /// A point was met here: its fault is in force, on this connection or at the door.
+    pub(super) fn meet(&mut self, way: Way, entry: &Arc<Entry>) {
+        entry.since.get_or_init(Instant::now);
+        let fault = &entry.injection.fault;
+        match fault.kind() {
+            Kind::Stream | Kind::Cut if !self.met.iter().any(|(id, _)| *id == entry.id) => {
+                self.met.push((entry.id, way));
+                self.install(entry, Some(way));
+            }
+            _ => {}
+        }
+        if fault.kind() == Kind::Cut && entry.exhausted() {
+            entry.spent.store(true, Relaxed);
+        }
+        self.shared.nudge.notify_one();
+    }
+
+    /// Puts a fault to work on the directions it concerns. A cut is done where its point was met.
+    pub(super) fn install(&mut self, entry: &Arc<Entry>, met: Option<Way>) {
+        let fault = &entry.injection.fault;
+        let seed = entry.seed(self.shared.seed, self.id);
+        for way in Way::BOTH {
+            let here = match fault.kind() {
+                Kind::Cut => way == met.unwrap_or(Way::ToBroker),
+                _ => way.within(fault.way()),
+            };
+            if let (true, Some(effect)) = (here, fault.effect(seed.derive(&way.to_string()))) {
+                self.lane(way).add(Arc::clone(entry), effect);
+            }
+        }
+    }
+
+    /// Takes the table's faults for its own.
+    pub(super) fn obey(&mut self, table: &Table) {
+        (self.version, self.latest) = (table.version, table.last_id());
+        let now = Instant::now();
+        let in_force = |id: FaultId| table.entries.iter().any(|entry| entry.id == id);
+        for lane in [&mut self.to_broker, &mut self.to_client] {
+            lane.forget(in_force, now);
+        }
+        if let Some((id, Greeting::Ignore)) = self.greeted
+            && !in_force(id)
+        {
+            self.greeted = None;
+            self.cut(Side::Both, CutHow::Rst);
+        }
+        let (seed, id) = (self.shared.seed, self.id);
+        let concerned = |entry: &&Arc<Entry>| entry.concerns(seed, id, &self.orders.grants);
+        let fresh: Vec<_> = table.entries.iter().filter(concerned).cloned().collect();
+        for entry in &fresh {
+            let at_work = |lane: &Lane| lane.acting.iter().any(|a| a.entry.id == entry.id);
+            let known = at_work(&self.to_broker) || at_work(&self.to_client);
+            let armed = entry.injection.at.is_some();
+            let door = entry.injection.fault.kind() == Kind::Door;
+            if !armed && !door && !known && !self.done.contains(&entry.id) {
+                self.install(entry, None);
+            }
+        }
+        for lane in [&mut self.to_broker, &mut self.to_client] {
+            let armed =
+                table.armed(lane.way).filter(|entry| fresh.iter().any(|f| f.id == entry.id));
+            lane.armed = armed.cloned().collect();
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One connection: a single task that drives both directions.
+//!
+//! Each time it is woken it looks at the table of faults, moves what can be moved either way without
+//! waiting, and goes back to sleep until a socket is ready, a fault's time has come, or the table has
+//! changed. It holds no buffer while nothing is held back.
+
+mod dial;
+
+mod ends;
+
+mod faults;
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+    sync::mpsc,
+    time::Sleep,
+};
+
+use self::dial::Dial;
+use super::{
+    lane::{Input, Lane, Step},
+    notes::Notes,
+    peer::Peer,
+    shared::Shared,
+};
+use crate::{
+    event::What,
+    fault::{
+        FaultId,
+        table::{Admitted, Greeting, Orders},
+    },
+    wire::{CutHow, End, Side, Way},
+};
+
+/// Octets read at once. One buffer serves all connections of a thread: it is in use only between two
+/// awaits.
+const BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    id: u64,
+    client: Peer,
+    broker: Peer,
+    to_broker: Lane,
+    to_client: Lane,
+    dial: Option<Dial>,
+    /// It was born where nothing may be dialed, and stays undialed.
+    stillborn: bool,
+    orders: Arc<Orders>,
+    wake: mpsc::Receiver<()>,
+    /// The table as last looked at.
+    version: u64,
+    latest: FaultId,
+    /// The fault that met it at the door.
+    greeted: Option<(FaultId, Greeting)>,
+    /// Faults whose point was met on it.
+    met: Vec<(FaultId, Way)>,
+    /// Cuts that were done.
+    done: Vec<FaultId>,
+    fired: Vec<FaultId>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    next: Option<Instant>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: TcpStream,
+        admitted: Admitted,
+        wake: mpsc::Receiver<()>,
+    ) -> Self {
+        let Admitted { conn, orders, greeting } = admitted;
+        let lane = |way| {
+            let mut lane = Lane::new(way, &shared);
+            if let Some((entry, greeting)) = &greeting {
+                lane.add(Arc::clone(entry), greeting.effect());
+            }
+            lane
+        };
+        Self {
+            to_broker: lane(Way::ToBroker),
+            to_client: lane(Way::ToClient),
+            shared,
+            id: conn,
+            client: Peer::new(client),
+            broker: Peer::Absent,
+            dial: None,
+            stillborn: false,
+            orders,
+            wake,
+            version: u64::MAX,
+            latest: FaultId::default(),
+            greeted: greeting.map(|(entry, greeting)| (entry.id, greeting)),
+            met: Vec::new(),
+            done: Vec::new(),
+            fired: Vec::new(),
+            alarm: None,
+            next: None,
+        }
+    }
+
+    /// Drives the connection to its end.
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| self.poll(cx, &shared, scratch))).await;
+        let (id, orders) = (self.id, Arc::clone(&self.orders));
+        // Whoever hears that it is closed finds its sockets closed and the table without it.
+        drop(self);
+        shared.write().live.remove(&id);
+        shared.record(Some(id), Instant::now(), What::Closed);
+        orders.confirm(FaultId(u64::MAX));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> Poll<()> {
+        while let Poll::Ready(woken) = self.wake.poll_recv(cx) {
+            if woken.is_none() {
+                self.cut(Side::Both, CutHow::Fin);
+                return Poll::Ready(());
+            }
+        }
+        loop {
+            self.next = None;
+            let mut moved = self.look(shared);
+            for way in Way::BOTH {
+                moved |= self.read(way, cx, shared, scratch);
+                moved |= self.step(way, cx, shared);
+            }
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+            moved |= self.reach(cx);
+            if !moved {
+                self.orders.confirm(self.latest);
+                ready!(self.until_next(cx));
+            }
+        }
+    }
+
+    /// Both ends are gone, or both have said and been told everything.
+    fn is_over(&self) -> bool {
+        let told = |lane: &Lane| matches!(lane.input, Input::Told(_));
+        (self.client.is_gone() && self.broker.is_gone())
+            || (told(&self.to_broker) && told(&self.to_client))
+    }
+
+    /// Ready when something timed is due.
+    fn until_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = self.next.map(tokio::time::Instant::from_std) else {
+            return Poll::Pending;
+        };
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        if alarm.deadline() != next {
+            alarm.as_mut().reset(next);
+        }
+        alarm.as_mut().poll(cx)
+    }
+
+    fn by(&mut self, at: Option<Instant>) {
+        self.next = match (self.next, at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    /// A direction with its two ends and the record.
+    fn parts<'a>(
+        &'a mut self,
+        way: Way,
+        shared: &'a Shared,
+    ) -> (&'a mut Peer, &'a mut Peer, &'a mut Lane, Notes<'a>) {
+        let notes = Notes { shared, conn: self.id, fired: &mut self.fired };
+        match way {
+            Way::ToBroker => (&mut self.client, &mut self.broker, &mut self.to_broker, notes),
+            Way::ToClient => (&mut self.broker, &mut self.client, &mut self.to_client, notes),
+        }
+    }
+
+    fn lane(&mut self, way: Way) -> &mut Lane {
+        match way {
+            Way::ToBroker => &mut self.to_broker,
+            Way::ToClient => &mut self.to_client,
+        }
+    }
+
+    fn peer(&mut self, end: End) -> &mut Peer {
+        match end {
+            End::Client => &mut self.client,
+            End::Broker => &mut self.broker,
+        }
+    }
+
+    /// Reads one chunk, if the faults let it and there is room; passes it straight on if it can.
+    fn read(
+        &mut self,
+        way: Way,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        scratch: &mut [u8],
+    ) -> bool {
+        let (source, _, lane, mut notes) = self.parts(way, shared);
+        let Some(open) = source.open() else { return false };
+        let leaving = open.leaving;
+        if leaving.is_some_and(|until| until <= Instant::now()) {
+            return source.reset();
+        }
+        if leaving.is_none() && lane.input != Input::Open {
+            return false;
+        }
+        if leaving.is_none() && !lane.reads() {
+            let waits = matches!(
+                open.stream.poll_peek(cx, &mut ReadBuf::new(&mut scratch[..1])),
+                Poll::Ready(Ok(1..))
+            );
+            if let (true, Some(stall)) = (waits, lane.acting.iter().find(|a| !a.effect.reads())) {
+                notes.fire_once(&stall.entry, Some(way));
+            }
+            return false;
+        }
+        if leaving.is_none() && !lane.has_room() {
+            return false;
+        }
+        let mut buffer = ReadBuf::new(scratch);
+        let read = Pin::new(&mut open.stream).poll_read(cx, &mut buffer);
+        let at = Instant::now();
+        let error = match read {
+            Poll::Pending => {
+                self.by(leaving);
+                return false;
+            }
+            Poll::Ready(Ok(())) => None,
+            Poll::Ready(Err(error)) => Some(error),
+        };
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            self.ended(way, at, error, shared);
+            return true;
+        }
+        lane.read(bytes, at, &notes);
+        if leaving.is_some() {
+            return true;
+        }
+        let table = shared.read();
+        if table.version != self.version {
+            self.obey(&table);
+        }
+        let (_, sink, lane, mut notes) = self.parts(way, shared);
+        let step = if lane.is_clear() {
+            lane.relay(bytes, sink, cx, &mut notes)
+        } else {
+            lane.arrived(bytes, &mut notes);
+            Step::Moved
+        };
+        drop(table);
+        self.take(way, step, shared)
+    }
+
+    /// Looks at the table, then does one step of one direction.
+    fn step(&mut self, way: Way, cx: &mut Context<'_>, shared: &Shared) -> bool {
+        let table = shared.read();
+        let changed = table.version != self.version;
+        if changed {
+            self.obey(&table);
+        }
+        let (_, sink, lane, mut notes) = self.parts(way, shared);
+        let step = lane.step(sink, cx, &mut notes);
+        drop(table);
+        self.take(way, step, shared) | changed
+    }
+
+    /// Acts on what a step came to; whether anything moved.
+    fn take(&mut self, way: Way, step: Step, shared: &Shared) -> bool {
+        match step {
+            Step::Idle(until) => {
+                self.by(until);
+                return false;
+            }
+            Step::Moved => {}
+            Step::Cut(id, side, how) => {
+                self.done.push(id);
+                for lane in [&mut self.to_broker, &mut self.to_client] {
+                    lane.acting.retain(|acting| acting.entry.id != id);
+                }
+                self.cut(side, how);
+            }
+            Step::Met(entry) => self.meet(way, &entry),
+            Step::End(how) => self.end(way, how),
+            Step::Stray => self.stray(way),
+            Step::Broken(error) => self.broken(way, &error, shared),
+        }
+        if self.to_broker.lost_both | self.to_client.lost_both {
+            (self.to_broker.lost, self.to_client.lost) = (true, true);
+        }
+        true
+    }
+
+    fn record(&self, what: What) {
+        self.shared.record(Some(self.id), Instant::now(), what);
+    }
+}

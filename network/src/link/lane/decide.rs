@@ -1,0 +1,103 @@
+//! What is to happen at the head of a direction: what the plan says is due, what the faults say
+//! together, and whether the end of the stream may pass.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+
+use super::{
+    super::{notes::Notes, peer::Peer, plan::Due},
+    Acting, Input, Lane, Step,
+};
+use crate::{
+    fault::{
+        Kind,
+        effect::{Gate, OPEN},
+        table::Act,
+    },
+    wire::CutHow,
+};
+
+impl Lane {
+    /// Does what the plan says is due.
+    pub(super) fn act(&mut self, due: Due, now: Instant, notes: &mut Notes<'_>) -> Step {
+        let Due { act, entry, note } = due;
+        if act == Act::Meet && entry.injection.fault.kind() != Kind::Cut {
+            return Step::Met(entry);
+        }
+        if !notes.fired.contains(&entry.id) {
+            notes.fired.push(entry.id);
+        }
+        notes.fire(&entry, Some(self.way), note);
+        match act {
+            Act::Meet => return Step::Met(entry),
+            Act::Swallow { .. } => {}
+            Act::Hold(delay) => self.held = Some((entry.id, now + delay)),
+            Act::Xor(mask) => {
+                if let Some(octet) = self.queue.head().first_mut() {
+                    *octet ^= mask;
+                    entry.counters.bytes.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        if entry.exhausted() && !matches!(act, Act::Hold(_)) {
+            entry.spent.store(true, Relaxed);
+            notes.shared.nudge.notify_one();
+        }
+        Step::Moved
+    }
+
+    /// What the faults say about the head together; a cut at once.
+    pub(super) fn gate(
+        &mut self,
+        now: Instant,
+        waiting: usize,
+        notes: &mut Notes<'_>,
+    ) -> Result<Gate, Step> {
+        let mut all = if self.lost { Gate::Swallow } else { OPEN };
+        for Acting { entry, effect } in &mut self.acting {
+            let gate = effect.gate(now, waiting);
+            if gate.touches(waiting) {
+                notes.fire_once(entry, Some(self.way));
+            }
+            match gate {
+                Gate::Cut(side, how) => return Err(Step::Cut(entry.id, side, how)),
+                Gate::Swallow if waiting > 0 => {
+                    self.lost = true;
+                    self.lost_both |= entry.injection.fault.way().is_none();
+                    entry.counters.bytes.fetch_add(waiting as u64, Relaxed);
+                }
+                _ => {}
+            }
+            all = all.and(gate);
+        }
+        Ok(all)
+    }
+
+    /// The queue is empty: may the end of the stream pass?
+    pub(super) fn end(&mut self, sink: &Peer, now: Instant, notes: &mut Notes<'_>) -> Step {
+        let Input::Ended(how) = self.input else { return Step::Idle(None) };
+        if let Some(due) = self.end_due
+            && due > now
+        {
+            return Step::Idle(Some(due));
+        }
+        let mut all = OPEN;
+        for Acting { entry, effect } in &mut self.acting {
+            let gate = effect.ending(now);
+            if gate != OPEN {
+                notes.fire_once(entry, Some(self.way));
+            }
+            if gate == Gate::Swallow {
+                self.lost = true;
+                self.lost_both |= entry.injection.fault.way().is_none();
+            }
+            all = all.and(gate);
+        }
+        match all {
+            Gate::Pass(_) if self.lost => Step::End(CutHow::Rst),
+            Gate::Pass(_) if sink.is_absent() && how == CutHow::Fin => Step::Idle(None),
+            Gate::Pass(_) => Step::End(how),
+            Gate::Wait(until) => Step::Idle(until),
+            Gate::Swallow | Gate::Cut(..) => Step::Idle(None),
+        }
+    }
+}
