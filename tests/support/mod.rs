@@ -1,5 +1,9 @@
 //! One runtime and one broker of each kind for all tests of the binary.
 
+pub mod program;
+pub mod queue;
+pub mod until;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};

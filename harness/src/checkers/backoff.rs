@@ -101,7 +101,7 @@ fn decide(case: &Case<'_>) -> Decision {
             Decision::unknown("the history stops before the end of the run")
         }
         _ if retries == 0 => Decision::not_at_stake(nothing),
-        None => Decision::unknown(
+        None => Decision::not_at_stake(
             "no pause between attempts could be measured: they overlap, or may have gone unseen",
         ),
         Some(longest) => Decision::pass(format!(
@@ -530,7 +530,7 @@ mod tests {
                 .summary
                 .starts_with("3 pauses after failed attempts")
         );
-        refused(false).expect(&CHECKER, Unknown);
+        refused(false).expect(&CHECKER, NotAtStake);
     }
 
     #[test]
@@ -565,7 +565,7 @@ mod tests {
         let mut overlapping = Tale::new();
         overlapping.promises.backoff = Some(promise(Jitter::None));
         overlapping.what(What::Accepted { conn: 1 }).at(100.0).what(What::Accepted { conn: 2 });
-        overlapping.expect(&CHECKER, Unknown);
+        overlapping.expect(&CHECKER, NotAtStake);
         assert_eq!(unfinished(&mut failing(Jitter::None, &[1000.0]), &CHECKER).outcome, Unknown);
         assert_eq!(unfinished(&mut failing(Jitter::None, &[100.0]), &CHECKER).outcome, Fail);
     }

@@ -389,7 +389,7 @@ mod tests {
         Tale::new().expect(&CHECKER, NotAtStake);
         for missing in [Moment::Steady, Moment::Drained, Moment::After] {
             let mut tale = Tale::new();
-            tale.connect(1, 10);
+            tale.phase(Phase::Steady).phase(Phase::Drain).connect(1, 10);
             for moment in [Moment::Steady, Moment::Drained, Moment::After] {
                 let after = if moment == Moment::After { (0, 0, 0) } else { (1, 1, 1) };
                 if moment != missing {

@@ -18,7 +18,7 @@ const BACKOFF: Backoff = Backoff {
     max_attempts: None,
 };
 /// A connection that lived this long starts its backoff over.
-const STABLE: Duration = Duration::from_millis(500);
+const STABLE: Duration = Duration::from_millis(100);
 /// Deadline of every step of a recovery.
 const STEP: Duration = Duration::from_secs(2);
 

@@ -118,6 +118,8 @@ async fn a_stall_builds_back_pressure_and_loses_nothing() {
         sent += wrote.unwrap();
     }
     assert!(sent < much.len(), "no back-pressure after {sent}");
+    let read = |what: &What| matches!(what, What::Wire { way: Way::ToBroker, .. });
+    assert!(!rig.heard.all().iter().any(read), "nothing is read");
     assert_eq!(rig.link.fired(id), 1);
     expect_silence(&mut server).await;
     send(&mut server, b"the other way goes on").await;

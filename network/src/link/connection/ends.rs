@@ -53,7 +53,7 @@ impl Connection {
             return self.cut(Side::Both, CutHow::Rst);
         }
         let sent = match how {
-            CutHow::Fin => self.peer(end).reset(),
+            CutHow::Fin => self.peer(end).finish(),
             CutHow::Rst => self.peer(end).reset(),
         };
         if sent {

@@ -1,0 +1,171 @@
+//! The reference consumer's program as a child process: found or built, started, listened to, signalled.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::queue::QUEUE;
+
+const NAME: &str = "gauntlet-consumer";
+
+/// The program, as new as its sources. `cargo test` of one package builds no other's programs.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let program = Path::new(env!("CARGO_BIN_EXE_gauntlet")).with_file_name(NAME);
+    if !fresh(&program) {
+        build(&program);
+    }
+    program
+});
+
+fn fresh(program: &Path) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+    let Some(built) = changed(program) else { return false };
+    let mut paths = vec![root.join("Cargo.lock"), root.join("consumer/Cargo.toml")];
+    let mut dirs = vec![root.join("consumer/src")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { dirs.push(path) } else { paths.push(path) }
+        }
+    }
+    let newest = paths.iter().filter_map(|path| changed(path)).max();
+    newest.unwrap_or(SystemTime::UNIX_EPOCH) < built
+}
+
+/// Into the directory that holds the tests' own programs.
+fn build(program: &Path) {
+    let profile_dir = program.parent().expect("a program lies in a directory");
+    let target = profile_dir.parent().expect("a profile lies in the target directory");
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["build", "--package", NAME, "--bin", NAME, "--profile", profile]);
+    command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = command.output().expect("cargo can be run");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success() && program.is_file(), "{NAME} cannot be built: {said}");
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// The program at work. Dropping it kills it.
+pub struct Program {
+    child: Child,
+    pid: u32,
+    out: Lines,
+    err: Lines,
+    readers: JoinSet<()>,
+}
+
+impl Program {
+    /// Starts it on the queue at `url`, with every event written to stderr, and an otherwise empty environment.
+    pub fn start(url: &str, args: &[&str]) -> Program {
+        let mut command = Command::new(&*PROGRAM);
+        command.env_clear().env("AMQP_URL", url).env("RUST_LOG", "info,lapin=off");
+        command.args(["--queue", QUEUE, "--events"]).args(args).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let pid = child.id().expect("it was not waited for");
+        let (out, err) = (Lines::default(), Lines::default());
+        let mut readers = JoinSet::new();
+        readers.spawn(read(child.stdout.take().expect("piped"), out.clone()));
+        readers.spawn(read(child.stderr.take().expect("piped"), err.clone()));
+        Program { child, pid, out, err, readers }
+    }
+
+    /// The ids of the effects so far, in order.
+    pub fn effects(&self) -> Vec<String> {
+        let effect = |line: &String| {
+            let value: Value = serde_json::from_str(line).expect("stdout is JSON lines");
+            value["effect"].as_str().expect("an effect is an id").to_owned()
+        };
+        lines(&self.out).iter().map(effect).collect()
+    }
+
+    /// The events so far, in order.
+    pub fn events(&self) -> Vec<Value> {
+        lines(&self.err).iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// How often this happened so far.
+    pub fn count(&self, event: &str) -> usize {
+        self.events().iter().filter(|it| it["event"] == event).count()
+    }
+
+    /// The ids of messages to which this happened, in order.
+    pub fn ids(&self, event: &str) -> Vec<String> {
+        ids(&self.events(), event)
+    }
+
+    /// Everything it wrote, for a message or to search in.
+    pub fn said(&self) -> String {
+        format!("{}\n{}", lines(&self.out).join("\n"), lines(&self.err).join("\n"))
+    }
+
+    /// Sends a signal, `TERM` or `INT`.
+    pub fn signal(&self, name: &str) {
+        // The shell's own `kill`: there without a package, and without unsafe code here.
+        let script = format!("kill -{name} {}", self.pid);
+        let status = std::process::Command::new("/bin/sh").args(["-c", &script]).status();
+        assert!(status.expect("there is a shell").success(), "{script}");
+    }
+
+    /// Whether it is still there.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Its exit code, within the deadline; then everything it wrote has been read.
+    pub async fn exit(&mut self, deadline: Duration) -> Option<i32> {
+        let ended = timeout(deadline, self.child.wait()).await;
+        let Ok(status) = ended else { panic!("runs on after {deadline:?}: {}", self.said()) };
+        while self.readers.join_next().await.is_some() {}
+        status.expect("a child can be waited for").code()
+    }
+
+    /// Its threads, file descriptors and resident memory in KiB; nothing where there is no /proc.
+    pub fn holds(&self) -> Option<Holds> {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        let entries = |dir| Some(std::fs::read_dir(process.join(dir)).ok()?.count());
+        let status = std::fs::read_to_string(process.join("status")).ok()?;
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let rss_kib = rss.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(Holds { threads: entries("task")?, fds: entries("fd")?, rss_kib })
+    }
+}
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Holds {
+    pub threads: usize,
+    pub fds: usize,
+    pub rss_kib: u64,
+}
+
+/// The ids of messages to which this happened, in order.
+pub fn ids(events: &[Value], event: &str) -> Vec<String> {
+    let those = events.iter().filter(|it| it["event"] == event);
+    those.map(|it| it["id"].as_str().expect("it is about a message").to_owned()).collect()
+}
+
+fn lines(of: &Lines) -> Vec<String> {
+    of.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+async fn read(pipe: impl AsyncRead + Unpin, into: Lines) {
+    let mut pipe = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = pipe.next_line().await {
+        into.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+}

@@ -1,0 +1,110 @@
+//! A queue in a virtual host of its own: publishing into it, and taking out what is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gauntlet_harness::backstage::{Backstage, connect};
+use gauntlet_harness::broker::Broker;
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+
+use super::RUN;
+use super::until::{until, when};
+
+/// The name of every queue here; the virtual hosts differ.
+pub const QUEUE: &str = "work";
+
+/// A virtual host no other test uses.
+pub fn new_vhost(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    format!("test-{}-{name}-{}", *RUN, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A durable queue, and a connection straight to the broker.
+pub struct Queue {
+    pub broker: Arc<Broker>,
+    pub vhost: String,
+    connection: Connection,
+    channel: Channel,
+    published: BTreeSet<String>,
+}
+
+impl Queue {
+    /// Declares it in a new virtual host.
+    pub async fn declare(broker: &Arc<Broker>, name: &str) -> Queue {
+        let vhost = new_vhost(name);
+        broker.create_vhost(&vhost).await.expect("a virtual host can be made");
+        let backstage = Backstage::open(&broker.url(&vhost)).await.expect("the broker is there");
+        backstage.declare(QUEUE).await.expect("a queue can be declared");
+        backstage.close().await;
+        let (connection, channel) = open(broker, &vhost).await;
+        Queue { broker: broker.clone(), vhost, connection, channel, published: BTreeSet::new() }
+    }
+
+    /// Connects again, after the broker was away.
+    pub async fn reconnect(&mut self) {
+        (self.connection, self.channel) = open(&self.broker, &self.vhost).await;
+    }
+
+    /// So many more persistent messages, each confirmed.
+    pub async fn publish(&mut self, count: usize) {
+        for _ in 0..count {
+            let id = format!("m{}", self.published.len());
+            let properties = BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_message_id(id.as_str().into());
+            let options = BasicPublishOptions::default();
+            let sent =
+                self.channel.basic_publish("".into(), QUEUE.into(), options, b"x", properties);
+            let confirmed = sent.await.expect("published").await.expect("the broker answers");
+            assert!(matches!(confirmed, Confirmation::Ack(_)), "{id}: {confirmed:?}");
+            self.published.insert(id);
+        }
+    }
+
+    /// The ids of everything published.
+    pub fn published(&self) -> &BTreeSet<String> {
+        &self.published
+    }
+
+    /// Takes what is left, until nothing published is neither in `elsewhere` nor taken.
+    pub async fn left_beside(&self, elsewhere: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut left = BTreeSet::new();
+        until("every message is an effect or in the queue", Duration::from_secs(10), async || {
+            let options = BasicGetOptions { no_ack: true };
+            while let Some(message) = self
+                .channel
+                .basic_get(QUEUE.into(), options.clone())
+                .await
+                .expect("the queue is there")
+            {
+                let id = message.delivery.properties.message_id().as_ref().expect("ids are set");
+                assert!(left.insert(id.to_string()), "{id} is in the queue twice");
+            }
+            let missing: Vec<_> = self
+                .published
+                .iter()
+                .filter(|id| !left.contains(*id) && !elsewhere.contains(*id))
+                .collect();
+            when(missing.is_empty(), || format!("{missing:?}"))
+        })
+        .await;
+        left
+    }
+
+    /// Deletes the virtual host with all in it.
+    pub async fn delete(self) {
+        // What is deleted next needs no goodbye.
+        let _ = self.connection.close(200, "done".into()).await;
+        self.broker.delete_vhost(&self.vhost).await.expect("a virtual host can be deleted");
+    }
+}
+
+async fn open(broker: &Broker, vhost: &str) -> (Connection, Channel) {
+    let connection = connect(&broker.url(vhost)).await.expect("the broker answers");
+    let channel = connection.create_channel().await.expect("a channel opens");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are given");
+    (connection, channel)
+}
