@@ -121,6 +121,9 @@ pub struct Check {
     /// The directory of a run (plan.json, history.jsonl), or one that holds such directories
     #[arg(value_name = "RUN-DIR")]
     pub dir: PathBuf,
+    /// Show all evidence of all findings
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// `gauntlet mutants`

@@ -1,1 +1,121 @@
-//! To come.
+//! What the command prints and returns: wrong input of every kind gives one clear error that quotes it
+//! and names the next step, and the documented exit code.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use gauntlet_harness::subject::reference;
+use rstest::rstest;
+
+use crate::support::play;
+
+fn gauntlet(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gauntlet"))
+        .args(args)
+        .env_remove("GAUNTLET_BROKER")
+        .env_remove("RUST_LOG")
+        .output()
+        .expect("the command can be run")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[rstest]
+#[case(&["run", "rst-idel"], 64, &["`rst-idel`", "did you mean `rst-idle`?", "gauntlet list"])]
+#[case(&["run", "--broker", "contaner"], 64, &["contaner", "did you mean"])]
+#[case(&["run", "--broker", "amqp://u:secret@no port/"], 64, &["amqp://"])]
+#[case(&["run", "--seed", "seven"], 64, &["seven", "--seed"])]
+#[case(&["run", "--jobs", "0"], 64, &["--jobs", "0"])]
+#[case(&["run", "--subject", "no-dedupe"], 64, &["`no-dedupe`", "did you mean `no-dedup`?"])]
+#[case(&["rnu"], 64, &["rnu", "run"])]
+#[case(&["show", "stedy"], 64, &["`stedy`", "did you mean `steady`?"])]
+#[case(&["mutants", "hotloop"], 64, &["`hotloop`", "did you mean `hot-loop`?"])]
+#[case(&["run", "steady", "--broker", "local", "--out", "/proc/nowhere"], 3, &["/proc/nowhere", "--out"])]
+#[case(&["run", "steady", "--broker", "local:/nowhere/rabbitmq-server"], 3, &["/nowhere/rabbitmq-server"])]
+#[case(&["run", "steady", "--broker", "amqp://guest:guest@127.0.0.1:1"], 3, &["127.0.0.1:1"])]
+#[case(&["check", "/nowhere/run"], 3, &["/nowhere/run"])]
+fn wrong_input_is_quoted_and_has_its_exit_code(#[case] args: &[&str], #[case] code: i32, #[case] expect: &[&str]) {
+    let output = gauntlet(args);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.starts_with("error: "), "{error}");
+    assert!(!error.contains("secret"), "a password is printed: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    for words in expect {
+        assert!(error.contains(words), "no `{words}` in:\n{error}");
+    }
+}
+
+#[test]
+fn without_docker_the_error_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gauntlet"))
+        .args(["run", "steady", "--broker", "container"])
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output()
+        .expect("the command can be run");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("--broker local"), "{error}");
+}
+
+#[test]
+fn help_and_lists_go_to_stdout() {
+    let help = gauntlet(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    for words in ["run", "list", "show", "check", "mutants", "Exit codes", "64"] {
+        assert!(text(&help.stdout).contains(words), "{}", text(&help.stdout));
+    }
+    let list = text(&gauntlet(&["list"]).stdout);
+    for words in ["rst-idle", "I12", "blackhole", "stale-tag"] {
+        assert!(list.contains(words), "{list}");
+    }
+    let some = text(&gauntlet(&["list", "checkers"]).stdout);
+    assert!(some.contains("I12") && !some.contains("rst-idle"), "{some}");
+}
+
+#[test]
+fn a_scenario_is_shown_in_words() {
+    insta::assert_snapshot!(text(&gauntlet(&["show", "cut-deliver-ack"]).stdout));
+}
+
+/// A run saved, then judged again from its directory alone: the same verdict; spoilt, a clear error.
+#[test]
+fn check_decides_again_from_the_file_alone() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let scenario = gauntlet_scenarios::scenario("wrong-vhost").expect("listed");
+    let Some(played) = play(&scenario, &reference::entrant(), "local") else { return };
+    let run = dir.path().join("wrong-vhost");
+    std::fs::create_dir(&run).expect("directory");
+    let plan = serde_json::to_string(&played.plan).expect("a plan is JSON");
+    std::fs::write(run.join("plan.json"), &plan).expect("written");
+    let lines: Vec<String> =
+        played.history.events().iter().map(|e| serde_json::to_string(e).expect("an event is JSON")).collect();
+    let history = lines.join("\n") + "\n";
+    std::fs::write(run.join("history.jsonl"), &history).expect("written");
+    check(dir.path(), 0, "pass");
+    check(&run, 0, "pass");
+
+    // Cut off in the middle: what is missing is not taken for granted.
+    let half: String = history.lines().take(lines.len() / 2).map(|l| format!("{l}\n")).collect();
+    std::fs::write(run.join("history.jsonl"), half).expect("written");
+    check(&run, 2, "unknown");
+
+    std::fs::write(run.join("history.jsonl"), "not an event\n{}\n").expect("written");
+    let spoilt = gauntlet(&["check", &run.display().to_string()]);
+    assert_eq!(spoilt.status.code(), Some(3));
+    assert!(text(&spoilt.stderr).contains("line 1") && text(&spoilt.stderr).contains("not an event"));
+
+    std::fs::write(run.join("plan.json"), plan.replacen("\"format\":1", "\"format\":99", 1)).expect("written");
+    let newer = gauntlet(&["check", &run.display().to_string()]);
+    assert_eq!(newer.status.code(), Some(3));
+    assert!(text(&newer.stderr).contains("format 99"), "{}", text(&newer.stderr));
+}
+
+fn check(dir: &Path, code: i32, verdict: &str) {
+    let output = gauntlet(&["check", &dir.display().to_string()]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{said}{}", text(&output.stderr));
+    assert!(said.starts_with(verdict), "{said}");
+}

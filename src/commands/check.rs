@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_harness::judge::{judge, load};
-use gauntlet_harness::report::summary;
+use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
 use gauntlet_harness::verdict::Verdict;
 
@@ -31,13 +31,14 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
         say(summary::line(&report));
         reports.push(report);
     }
+    let detail = if check.full { Detail::Full } else { Detail::Brief };
     for report in &reports {
         if let RunOutcome::Judged(played) = &report.outcome
             && played.judgement.verdict != Verdict::Pass
         {
             let dir = report.dir.as_deref().unwrap_or(Path::new("."));
             let repeat = format!("gauntlet check {}", dir.display());
-            say(format!("\n{}", summary::details(report, played, &repeat)));
+            say(format!("\n{}", summary::details(report, played, &repeat, detail)));
         }
     }
     Ok(exit_code(&reports))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gauntlet_harness::broker::RunId;
-use gauntlet_harness::report::summary;
+use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite};
 use gauntlet_harness::verdict::Verdict;
 use gauntlet_network::Seed;
@@ -80,7 +80,7 @@ fn tell(report: &RunReport, run: &Run) {
             let seed = Seed(played.plan.seed);
             let command =
                 format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, environment.broker);
-            say(format!("\n{}", summary::details(report, played, &command)));
+            say(format!("\n{}", summary::details(report, played, &command, Detail::Brief)));
         }
         RunOutcome::Broken(why) => say(format!("\nBROKEN {}: {why}", report.scenario)),
         _ => {}

@@ -83,7 +83,7 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
 
 /// The report of a run that did not come out as wanted.
 pub fn explain(played: &Played) -> String {
-    use gauntlet_harness::report::summary::details;
+    use gauntlet_harness::report::summary::{Detail, details};
     use gauntlet_harness::suite::{RunOutcome, RunReport};
     let report = RunReport {
         scenario: played.plan.scenario.name.clone(),
@@ -93,5 +93,5 @@ pub fn explain(played: &Played) -> String {
         took: std::time::Duration::ZERO,
         outcome: RunOutcome::Judged(Box::new(played.clone())),
     };
-    details(&report, played, &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed))
+    details(&report, played, &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed), Detail::Brief)
 }

@@ -88,7 +88,10 @@ fn decide(case: &Case<'_>) -> Decision {
                 steady.words(),
                 later.len()
             ),
-            None => "the broker held nothing after the end; there was no steady state to compare with".to_owned(),
+            None => {
+                "the broker held nothing after the end; there was no steady state to compare with"
+                    .to_owned()
+            }
         }),
     }
 }
@@ -205,7 +208,7 @@ fn unread(case: &Case<'_>, conn: u64, at: Mark) -> bool {
     case.ledger.steps.iter().any(|(i, step)| {
         let blind = match case.plan.steps.get(*i).and_then(|s| s.fault.as_ref()) {
             Some(Fault::Stall { way }) => *way != Some(Way::ToClient),
-            Some(Fault::Ignore { .. }) => true,
+            Some(Fault::Ignore) => true,
             _ => false,
         };
         let hit = step.hit.get(&conn).is_some_and(|m| *m <= at);

@@ -80,7 +80,10 @@ fn decide(case: &Case<'_>) -> Decision {
                     "connection {conn}: the link did not read from the subject for {}",
                     ms(silence.ns())
                 ));
-            } else if worst.as_ref().is_none_or(|w| u128::from(silence.ns()) * u128::from(w.allowed) > u128::from(w.ns()) * u128::from(allowed)) {
+            } else if worst.as_ref().is_none_or(|w| {
+                u128::from(silence.ns()) * u128::from(w.allowed)
+                    > u128::from(w.ns()) * u128::from(allowed)
+            }) {
                 worst = Some(silence);
             }
         }

@@ -79,9 +79,12 @@ fn peak(epoch: &Epoch, consumer: &str) -> (usize, Vec<Mark>) {
     for (tag, d) in
         epoch.deliveries.iter().filter(|(_, d)| d.consumer == consumer && !automatic(epoch, d))
     {
-        let Some(arrived) = d.at_client else { continue };
-        changes.push((arrived, *tag, true));
         let settled = d.settled.first().map(|i| epoch.settlements[*i].at_client);
+        // A tag settled before its delivery arrived (I3) gave the broker its credit back all the same.
+        let Some(arrived) = d.at_client.filter(|at| settled.is_none_or(|s| s > *at)) else {
+            continue;
+        };
+        changes.push((arrived, *tag, true));
         changes.extend(settled.map(|at| (at, *tag, false)));
     }
     changes.sort();
@@ -147,6 +150,15 @@ mod tests {
         );
         let e = &decision.evidence;
         assert_eq!((e.len(), e[1] - e[0], e[2] - e[1]), (3, 6, 6), "the arrivals");
+    }
+
+    #[test]
+    fn an_ack_ahead_of_its_delivery_does_not_count_against_the_prefetch() {
+        let mut tale = told(2);
+        tale.consume(1, 1, 2).deliver(1, 1, 1, 1);
+        tale.deliver_at(gauntlet_network::End::Broker, 1, 1, 2, 2, false).ack(1, 1, 2);
+        tale.deliver_at(gauntlet_network::End::Client, 1, 1, 2, 2, false).deliver(1, 1, 3, 3);
+        tale.expect(&CHECKER, Pass);
     }
 
     fn tale_without_end(deliveries: u64) -> Tale {

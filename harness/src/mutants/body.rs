@@ -182,14 +182,19 @@ impl Body {
     async fn serve(self: &Arc<Self>, line: Line) -> bool {
         let (line, consumed) = (Arc::new(line), Arc::new(AtomicBool::new(false)));
         let leave = self.job.stop.child_token();
+        let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
         let mut workers = JoinSet::new();
-        for number in 0..self.job.workers {
+        for number in missing..self.job.workers {
             let (body, line, leave) = (self.clone(), line.clone(), leave.clone());
             workers.spawn(Worker { body, line, number, leave, consumed: consumed.clone() }.work());
         }
         while workers.join_next().await.is_some() {
             // Whoever ends first takes the others along.
             leave.cancel();
+        }
+        if line.connected() {
+            // A channel's end is no reason to doubt an ack.
+            self.acked.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         let stopped = self.job.stop.is_cancelled();
         if !stopped && self.attic.keeps(self.defect, &self.job, &line).await {

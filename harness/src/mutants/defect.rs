@@ -34,6 +34,8 @@ pub(super) enum Defect {
     // --- consuming ---
     /// basic.qos on the first connection only.
     QosForgotten,
+    /// One worker fewer after the first connection.
+    ForgetsWorker,
     /// The end of a consumer on a live connection is not noticed.
     ServerCancelIgnored,
     /// A message handled before is handled again.

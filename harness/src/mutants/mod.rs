@@ -144,6 +144,14 @@ pub const MUTANTS: &[Mutant] = &[
         make: || entrant("qos-forgotten", Defect::QosForgotten),
     },
     Mutant {
+        name: "forgets-worker",
+        habit: "one worker fewer consumes on connections after the first",
+        seen_in: "spring-amqp#637, go-rabbitmq#137",
+        scenario: "rst-load",
+        checker: "I17",
+        make: || entrant("forgets-worker", Defect::ForgetsWorker),
+    },
+    Mutant {
         name: "server-cancel-ignored",
         habit: "does not notice that the broker cancelled its consumers",
         seen_in: "aio-pika#334, amqplib#736",
@@ -163,8 +171,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "skips-redelivered",
         habit: "takes a redelivered message for one it has handled, and acks it",
         seen_in: "no report in BUGS: the flag only says that it may have been seen",
-        scenario: "five-rsts",
-        checker: "I1",
+        scenario: "rst-load",
+        checker: "I11",
         make: || entrant("skips-redelivered", Defect::SkipsRedelivered),
     },
     Mutant {

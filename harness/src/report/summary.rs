@@ -9,12 +9,13 @@ use std::time::Duration;
 use gauntlet_network::Seed;
 
 use super::trace;
+use crate::history::{History, What};
 use crate::judge::Judgement;
 use crate::suite::{Played, RunOutcome, RunReport};
 use crate::verdict::{Finding, Outcome, Verdict};
 
 /// Lines of trace around each piece of evidence.
-const AROUND: usize = 2;
+const AROUND: usize = 1;
 
 /// One scenario in one line: verdict, name, time, and what matters most about it.
 pub fn line(report: &RunReport) -> String {
@@ -54,17 +55,36 @@ pub fn totals(reports: &[Arc<RunReport>], took: Duration) -> String {
     format!("{} scenarios: {} in {}", reports.len(), parts.join(", "), seconds(took))
 }
 
+/// How much of the evidence is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The first findings with the start of their evidence: what fits a screen.
+    Brief,
+    /// Everything.
+    Full,
+}
+
+/// Findings shown with their trace in a brief report; the others get a line each.
+const BRIEF_FINDINGS: usize = 2;
+/// Pieces of evidence shown of each.
+const BRIEF_EVIDENCE: usize = 6;
+
 /// What was violated, or could not be decided, with the trace around the evidence and the command that repeats it.
-pub fn details(report: &RunReport, played: &Played, repeat: &str) -> String {
+pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail) -> String {
     let mut text = String::new();
     let Played { plan, history, judgement } = played;
-    let title = format!("{} - {}", report.scenario, report.title);
-    let _ = writeln!(text, "{} {title}", judgement.verdict.to_string().to_uppercase());
-    for finding in judgement.failures().chain(judgement.unknowns()) {
+    let verdict = judgement.verdict.to_string().to_uppercase();
+    let _ = writeln!(text, "{verdict} {} - {}", report.scenario, report.title);
+    for (i, finding) in judgement.failures().chain(judgement.unknowns()).enumerate() {
         let _ = writeln!(text, "\n  {} {}: {}", finding.checker, name_of(finding), finding.summary);
-        if !finding.evidence.is_empty() {
-            let trace = trace::render(history, &finding.evidence, AROUND);
-            for line in trace.lines() {
+        let shown = match detail {
+            Detail::Full => finding.evidence.len(),
+            Detail::Brief if i < BRIEF_FINDINGS => BRIEF_EVIDENCE,
+            Detail::Brief => 0,
+        };
+        let evidence: Vec<u64> = finding.evidence.iter().copied().take(shown).collect();
+        if !evidence.is_empty() {
+            for line in trace::render(history, &with_fault(history, evidence), AROUND).lines() {
                 let _ = writeln!(text, "    {line}");
             }
         }
@@ -72,9 +92,29 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str) -> String {
     let _ = writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, Seed(plan.seed));
     if let Some(dir) = &report.dir {
         let _ = writeln!(text, "  history {}", dir.join("history.jsonl").display());
+        if detail == Detail::Brief {
+            let _ = writeln!(text, "  all evidence: gauntlet check {} --full", dir.display());
+        }
     }
-    let _ = writeln!(text, "  repeat  {repeat}");
+    let _ = writeln!(text, "  repeat: {repeat}");
     text
+}
+
+/// The evidence, with the fault that came before it.
+fn with_fault(history: &History, mut evidence: Vec<u64>) -> Vec<u64> {
+    let first = evidence.iter().filter_map(|seq| history.get(*seq)).map(|e| e.ns).max();
+    let fault = history
+        .events()
+        .iter()
+        .take_while(|e| Some(e.ns) <= first)
+        .filter(|e| matches!(e.what, What::Fired { .. }))
+        .last();
+    if let Some(fault) = fault
+        && !evidence.contains(&fault.seq)
+    {
+        evidence.insert(0, fault.seq);
+    }
+    evidence
 }
 
 fn name_of(finding: &Finding) -> &'static str {
