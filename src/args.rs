@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use gauntlet_harness::broker::BrokerSpec;
+use gauntlet_harness::broker::{BrokerError, BrokerSpec};
 use gauntlet_network::Seed;
 
 /// Throws a RabbitMQ consumer into a broken network and says, with evidence, whether it came through.
@@ -44,13 +44,20 @@ pub enum Command {
 pub struct Environment {
     /// auto, container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
     #[arg(long, value_name = "BROKER", default_value = "auto", env = "GAUNTLET_BROKER", hide_env_values = true)]
-    pub broker: BrokerSpec,
+    broker: String,
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
     /// Scenarios at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,
+}
+
+impl Environment {
+    /// Which broker. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
+    pub fn broker(&self) -> Result<BrokerSpec, BrokerError> {
+        self.broker.parse()
+    }
 }
 
 impl Default for Environment {

@@ -10,7 +10,6 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gauntlet_harness::backstage::Backstage;
 use gauntlet_harness::broker::{Broker, BrokerError, BrokerSpec, Restart, RunId};
 use rstest::rstest;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::queue::{QUEUE, Queue, new_vhost};
+use crate::support::queue::{QUEUE, Queue, declare, new_vhost, open, ready};
 use crate::support::until::{together, until, when};
 use crate::support::{RUN, RUNTIME, broker};
 
@@ -38,18 +37,18 @@ fn a_queue_is_seen_in_its_own_virtual_host_only(#[values("container", "local")] 
         broker.create_vhost(&there).await.expect("one that is there is kept");
         here.publish(3).await;
 
-        let other = Backstage::open(&broker.url(&there)).await.expect("it can be entered");
-        let unseen = other.ready(QUEUE).await.expect_err("the queue is not there").to_string();
+        let (_connection, channel) = open(&broker, &there).await.expect("it can be entered");
+        let unseen = ready(&channel).await.expect_err("the queue is not there").to_string();
         assert!(unseen.contains("NOT_FOUND"), "{unseen}");
         assert_eq!(broker.queue(&there, QUEUE).await.expect("can be asked"), None);
         assert!(broker.queue(&here.vhost, QUEUE).await.expect("can be asked").is_some());
 
-        let other = Backstage::open(&broker.url(&there)).await.expect("it can be entered");
-        other.declare(QUEUE).await.expect("the same name is free");
-        assert_eq!(other.ready(QUEUE).await.expect("its own queue"), 0);
+        let (_connection, channel) = open(&broker, &there).await.expect("it can be entered");
+        declare(&channel).await.expect("the same name is free");
+        assert_eq!(ready(&channel).await.expect("its own queue"), 0);
         broker.delete_vhost(&there).await.expect("it can be deleted");
         broker.delete_vhost(&there).await.expect("one that is gone is no error");
-        assert!(Backstage::open(&broker.url(&there)).await.is_err(), "{there} is deleted");
+        assert!(open(&broker, &there).await.is_err(), "{there} is deleted");
         assert_eq!(here.left_beside(&BTreeSet::new()).await, *here.published());
         here.delete().await;
     });
@@ -70,7 +69,7 @@ fn one_beside_another_restarts_keeps_what_is_durable_and_leaves_nothing(
         assert_eq!(own.kind(), kind);
 
         let mut queue = Queue::declare(&own, "own").await;
-        assert!(Backstage::open(&shared.url(&queue.vhost)).await.is_err(), "they share a vhost");
+        assert!(open(&shared, &queue.vhost).await.is_err(), "they share a vhost");
         for how in [Restart::App, Restart::Graceful, Restart::Kill] {
             queue.publish(1).await;
             restart(&own, how).await;

@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["run", "--seed", "seven"], 64, &["seven", "--seed"])]
 #[case(&["run", "--jobs", "0"], 64, &["--jobs", "0"])]
 #[case(&["run", "--subject", "no-dedupe"], 64, &["`no-dedupe`", "did you mean `no-dedup`?"])]
-#[case(&["rnu"], 64, &["rnu", "run"])]
+#[case(&["rnu"], 64, &["rnu", "--help"])]
 #[case(&["show", "stedy"], 64, &["`stedy`", "did you mean `steady`?"])]
 #[case(&["mutants", "hotloop"], 64, &["`hotloop`", "did you mean `hot-loop`?"])]
 #[case(&["run", "steady", "--broker", "local", "--out", "/proc/nowhere"], 3, &["/proc/nowhere", "--out"])]

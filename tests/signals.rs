@@ -195,28 +195,28 @@ fn health_follows_the_network_and_answers_within_a_second(
             &stage.url(),
             &[
                 ["--health", &at, "--heartbeat", "1s", "--start-attempts", "0"],
-                ["--backoff-cap", "200ms", "--stable-after", "0s", "--handler-time", "1s"],
-                ["--deadline-handshake", "1s", "--deadline-tcp", "1s", "--prefetch", "1"],
+                ["--backoff-base", "50ms", "--backoff-cap", "200ms", "--handler-time", "1s"],
+                ["--deadline-handshake", "1s", "--deadline-tcp", "1s", "--stable-after", "0s"],
             ]
             .concat(),
         );
         let mut probes = Probes::start(health);
-        probes.until(503, PATIENCE).await;
+        probes.until(&program, 503, PATIENCE).await;
         stage.link.lift(refuse).await.expect("it can be lifted");
-        probes.until(200, SOON).await;
+        probes.until(&program, 200, SOON).await;
 
         // Half-open: nothing comes, nothing says so. A heartbeat of 1 s finds it within 3 s.
         let blackhole = Fault::Blackhole { way: None, resume: false };
         let blackhole = stage.link.inject(blackhole).await.expect("it can swallow");
-        probes.until(503, SOON).await;
+        probes.until(&program, 503, SOON).await;
         stage.link.lift(blackhole).await.expect("it can be lifted");
-        probes.until(200, SOON).await;
+        probes.until(&program, 200, SOON).await;
 
         let refuse = stage.link.inject(Fault::Refuse).await.expect("it can refuse");
         stage.link.inject(Fault::Rst { side: Side::Both }).await.expect("it can be reset");
-        probes.until(503, Duration::from_secs(1)).await;
+        probes.until(&program, 503, Duration::from_secs(1)).await;
         stage.link.lift(refuse).await.expect("it can be lifted");
-        probes.until(200, SOON).await;
+        probes.until(&program, 200, SOON).await;
 
         // Draining is not ready either.
         stage.queue.publish(1).await;
@@ -225,7 +225,7 @@ fn health_follows_the_network_and_answers_within_a_second(
         })
         .await;
         program.signal("TERM");
-        probes.until(503, Duration::from_millis(900)).await;
+        probes.until(&program, 503, Duration::from_millis(900)).await;
         let slowest = probes.stop().await;
         assert!(slowest < Duration::from_secs(1), "a probe took {slowest:?}");
         assert_eq!(program.exit(PATIENCE).await, Some(0), "{}", program.said());
@@ -255,12 +255,11 @@ impl Probes {
         Probes { latest, asking }
     }
 
-    async fn until(&mut self, status: u16, deadline: Duration) {
-        let began = Instant::now();
+    async fn until(&mut self, program: &Program, status: u16, deadline: Duration) {
         let seen = self.latest.wait_for(|latest| *latest == Some(status));
         let late = tokio::time::timeout(deadline, seen).await.is_err();
         let latest = *self.latest.borrow();
-        assert!(!late, "no {status} after {:?}; the latest is {latest:?}", began.elapsed());
+        assert!(!late, "no {status} in {deadline:?} but {latest:?}: {}", program.said());
     }
 
     /// How long the slowest answer took.

@@ -15,7 +15,7 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let mutants = selected(&args.names)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
     let options = Options {
-        broker: args.environment.broker.clone(),
+        broker: args.environment.broker().map_err(Failure::usage)?,
         jobs: args.environment.jobs.into(),
         out: None,
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gauntlet_harness::broker::RunId;
+use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite};
 use gauntlet_harness::verdict::Verdict;
@@ -24,8 +24,9 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
     };
     refuse_used(&out)?;
+    let broker = run.environment.broker().map_err(Failure::usage)?;
     let options = Options {
-        broker: run.environment.broker.clone(),
+        broker: broker.clone(),
         jobs: run.environment.jobs.into(),
         out: Some(out.clone()),
     };
@@ -53,7 +54,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         .map_err(|e| environment(&e))?;
     progress.finish();
     for report in &reports {
-        tell(report, run);
+        tell(report, run, &broker);
     }
     say(format!("\n{}; histories in {}", summary::totals(&reports, began.elapsed()), out.display()));
     Ok(exit_code(&reports))
@@ -73,13 +74,13 @@ fn refuse_used(out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(report: &RunReport, run: &Run) {
+fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
     match &report.outcome {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
-            let Run { environment, subject, .. } = run;
+            let subject = &run.subject;
             let seed = Seed(played.plan.seed);
             let command =
-                format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, environment.broker);
+                format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, broker);
             say(format!("\n{}", summary::details(report, played, &command, Detail::Brief)));
         }
         RunOutcome::Broken(why) => say(format!("\nBROKEN {}: {why}", report.scenario)),

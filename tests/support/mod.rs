@@ -6,6 +6,7 @@ pub mod until;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
@@ -67,7 +68,10 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
     };
     let alone = scenario.exclusive.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
     let _together = (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
-    let vhost = format!("test-{}-{}-{}", *RUN, entrant.name, scenario.name);
+    // The same scenario may be played by several tests at a time.
+    static PLAYED: AtomicU32 = AtomicU32::new(0);
+    let number = PLAYED.fetch_add(1, Ordering::Relaxed);
+    let vhost = format!("test-{}-{number}-{}-{}", *RUN, entrant.name, scenario.name);
     let environment = Environment { broker: broker.clone(), vhost: vhost.clone(), alone: alone.is_some() };
     let Entrant { name, promises, .. } = entrant;
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);

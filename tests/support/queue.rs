@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use gauntlet_harness::backstage::{Backstage, connect};
 use gauntlet_harness::broker::Broker;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 
 use super::RUN;
 use super::until::{until, when};
@@ -36,16 +38,15 @@ impl Queue {
     pub async fn declare(broker: &Arc<Broker>, name: &str) -> Queue {
         let vhost = new_vhost(name);
         broker.create_vhost(&vhost).await.expect("a virtual host can be made");
-        let backstage = Backstage::open(&broker.url(&vhost)).await.expect("the broker is there");
-        backstage.declare(QUEUE).await.expect("a queue can be declared");
-        backstage.close().await;
-        let (connection, channel) = open(broker, &vhost).await;
+        let (connection, channel) = open(broker, &vhost).await.expect("the broker is there");
+        declare(&channel).await.expect("a queue can be declared");
         Queue { broker: broker.clone(), vhost, connection, channel, published: BTreeSet::new() }
     }
 
     /// Connects again, after the broker was away.
     pub async fn reconnect(&mut self) {
-        (self.connection, self.channel) = open(&self.broker, &self.vhost).await;
+        (self.connection, self.channel) =
+            open(&self.broker, &self.vhost).await.expect("the broker is there again");
     }
 
     /// So many more persistent messages, each confirmed.
@@ -102,9 +103,24 @@ impl Queue {
     }
 }
 
-async fn open(broker: &Broker, vhost: &str) -> (Connection, Channel) {
-    let connection = connect(&broker.url(vhost)).await.expect("the broker answers");
-    let channel = connection.create_channel().await.expect("a channel opens");
-    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms are given");
-    (connection, channel)
+/// Opens a connection to the broker, and a channel that confirms.
+pub async fn open(broker: &Broker, vhost: &str) -> lapin::Result<(Connection, Channel)> {
+    let connection =
+        Connection::connect(&broker.url(vhost), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+/// Declares the queue of this name, durable.
+pub async fn declare(channel: &Channel) -> lapin::Result<()> {
+    let options = QueueDeclareOptions::durable();
+    channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await.map(|_queue| ())
+}
+
+/// How many messages are ready in the queue of this name.
+pub async fn ready(channel: &Channel) -> lapin::Result<u32> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await?;
+    Ok(queue.message_count())
 }

@@ -58,11 +58,20 @@ pub(super) fn amqp_url(
 
 /// The URL with its password hidden, for messages.
 pub(super) fn redacted(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return text.to_owned() };
+    let Ok(mut url) = Url::parse(text) else { return hidden(text) };
     if url.password().is_none() || url.set_password(Some("***")).is_err() {
         return text.to_owned();
     }
     url.to_string()
+}
+
+/// What stands where a password would, hidden, in what is no URL.
+fn hidden(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
@@ -122,6 +131,7 @@ mod tests {
         let addr = "127.0.0.1:5672".parse().expect("an address");
         assert_eq!(amqp_url(addr, ("guest", "a/b"), "/"), "amqp://guest:a%2Fb@127.0.0.1:5672/%2F");
         assert_eq!(redacted("amqp://me:secret@host/x"), "amqp://me:***@host/x");
+        assert_eq!(redacted("amqp://me:se@cret@no host/x"), "amqp://me:***@no host/x");
         assert_eq!(decode(&encode("é /%~")), Ok("é /%~".to_owned()));
     }
 }

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use super::proof::{Charges, by_subject, disturbed, ending, first, gap, last_ns, ms, place};
+use super::proof::{
+    Charges, automatic, by_subject, disturbed, ending, first, gap, last_ns, ms, place,
+};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Delivery, Epoch, Handling, Mark, Message};
 use crate::history::{SubjectEnd, What};
@@ -153,7 +155,7 @@ impl Stop<'_> {
     fn judge(&mut self, id: u32, m: &Message, h: &Handling) {
         let Some((epoch, d)) = delivery(self.case, m, h.start) else { return };
         let left = epoch.client_over.is_none_or(|at| at > self.asked && by_subject(self.case, at));
-        if !left || !d.settled.is_empty() {
+        if !left || !d.settled.is_empty() || automatic(epoch, d) {
             return;
         }
         let evidence = [
@@ -171,11 +173,15 @@ impl Stop<'_> {
                 );
                 self.charges.add(words, evidence);
             }
-            None => {
+            // Ended early without success and not tried again: broken off, as a dropped handler is.
+            None | Some((_, false)) if m.handlings.iter().all(|other| other.start <= h.start) => {
                 let settings = &self.case.plan.scenario.subject;
                 let slow = settings.slow.as_ref().filter(|s| s.message == id);
                 let takes = slow.map_or(settings.handler_time, |s| s.time);
                 let due = h.start.ns + takes.as_nanos() as u64;
+                if h.end.is_some_and(|(end, _)| end.ns >= due) {
+                    return;
+                }
                 let bound = self.after(self.case.plan.scenario.expect.stops_within);
                 if due + (MARGIN.as_nanos() as u64) < bound
                     && !disturbed(self.case, self.asked.ns, due)
@@ -187,7 +193,7 @@ impl Stop<'_> {
                     self.charges.add(words, evidence);
                 }
             }
-            Some(_) => {}
+            _ => {}
         }
     }
 
@@ -399,6 +405,30 @@ mod tests {
             "{}",
             decision.summary
         );
+    }
+
+    #[test]
+    fn a_handler_broken_off_is_abandoned_work_and_one_that_failed_is_not() {
+        for (takes, outcome) in [(200, Fail), (1, Pass)] {
+            let mut tale = asked();
+            tale.scenario.subject.handler_time = Duration::from_millis(takes);
+            cancel(&mut tale).what(What::HandlerEnded { id: 1, ok: false });
+            let decision = ended(&mut tale).expect(&CHECKER, outcome);
+            assert!(outcome == Pass || decision.summary.contains("was abandoned"));
+        }
+    }
+
+    #[test]
+    fn what_needs_no_acknowledgement_needs_no_settling() {
+        let mut tale = asked();
+        let (queue, consumer_tag) = ("work".into(), "c2".into());
+        let ask = Args::Consume { queue, consumer_tag, no_ack: true, exclusive: false };
+        finish(&mut tale);
+        tale.at(10.0).passes(1, Way::ToBroker, 2, "channel.open", Args::None);
+        tale.passes(1, Way::ToBroker, 2, "basic.consume", ask).deliver(1, 2, 1, 3);
+        tale.what(What::HandlerStarted { id: 3, redelivered: false }).at(110.0);
+        tale.what(What::HandlerEnded { id: 3, ok: true });
+        ended(cancel(&mut tale)).expect(&CHECKER, Pass);
     }
 
     #[test]

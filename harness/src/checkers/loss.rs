@@ -4,7 +4,7 @@
 //! queue has it. Messages that went with a deleted queue are not counted; those whose publishing
 //! has an unknown fate are never missed.
 
-use super::proof::{Charges, ms, names, place, settlements};
+use super::proof::{Charges, automatic, ms, names, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Epoch, Fate, Mark, Message, Settle, Settlement};
@@ -101,8 +101,10 @@ fn convict(
             (Some((epoch, s)), _) => {
                 format!("was {} at {} on {}", s.kind.verb(), ms(s.at_client), place(epoch))
             }
-            (None, Some((epoch, _))) => {
-                format!("was last delivered on {} and not settled", place(epoch))
+            (None, Some((epoch, tag))) => {
+                let unasked = epoch.deliveries.get(tag).is_some_and(|d| automatic(epoch, d));
+                let how = if unasked { "without acknowledgements" } else { "and not settled" };
+                format!("was last delivered on {} {how}", place(epoch))
             }
             (None, None) => "was never delivered: the broker lost it".into(),
         };

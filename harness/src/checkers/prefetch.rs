@@ -3,6 +3,8 @@
 //!
 //! Counted for each consumer at the subject's end; a prefetch binds only consumers started after it.
 
+use std::collections::BTreeMap;
+
 use super::proof::{Charges, automatic, ms, place};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Consumer, Epoch, Mark};
@@ -75,11 +77,14 @@ fn charge_asked(
 
 /// The most deliveries of one consumer unsettled at once, and the arrivals of those.
 fn peak(epoch: &Epoch, consumer: &str) -> (usize, Vec<Mark>) {
+    let at_nothing = epoch.settlements.iter().filter(|s| s.covers.is_empty());
+    let early: BTreeMap<u64, Mark> = at_nothing.map(|s| (s.tag, s.at_client)).collect();
     let mut changes: Vec<(Mark, u64, bool)> = Vec::new();
     for (tag, d) in
         epoch.deliveries.iter().filter(|(_, d)| d.consumer == consumer && !automatic(epoch, d))
     {
-        let settled = d.settled.first().map(|i| epoch.settlements[*i].at_client);
+        let named = || early.get(tag).copied();
+        let settled = d.settled.first().map(|i| epoch.settlements[*i].at_client).or_else(named);
         // A tag settled before its delivery arrived (I3) gave the broker its credit back all the same.
         let Some(arrived) = d.at_client.filter(|at| settled.is_none_or(|s| s > *at)) else {
             continue;
@@ -156,9 +161,10 @@ mod tests {
     fn an_ack_ahead_of_its_delivery_does_not_count_against_the_prefetch() {
         let mut tale = told(2);
         tale.consume(1, 1, 2).deliver(1, 1, 1, 1);
-        tale.deliver_at(gauntlet_network::End::Broker, 1, 1, 2, 2, false).ack(1, 1, 2);
+        tale.deliver_at(gauntlet_network::End::Broker, 1, 1, 2, 2, false).ack(1, 1, 2).ack(1, 1, 3);
         tale.deliver_at(gauntlet_network::End::Client, 1, 1, 2, 2, false).deliver(1, 1, 3, 3);
-        tale.expect(&CHECKER, Pass);
+        tale.deliver(1, 1, 4, 4).expect(&CHECKER, Pass);
+        tale.deliver(1, 1, 5, 5).expect(&CHECKER, Fail);
     }
 
     fn tale_without_end(deliveries: u64) -> Tale {

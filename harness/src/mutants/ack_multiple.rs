@@ -32,7 +32,7 @@ pub(super) async fn consume(
                 if let Some(tag) = tag
                     && tag > acked
                 {
-                    channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+                    worker.step(channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
                     acked = tag;
                 }
             }

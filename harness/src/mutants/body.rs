@@ -8,6 +8,7 @@
 //! difference; see [`Defect`].
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,6 +92,8 @@ pub(super) struct Worker {
     number: u16,
     /// Stop taking messages: a stop, or another worker of the connection came to an end.
     leave: CancellationToken,
+    /// The connection is over: an answer from it will never come.
+    gone: CancellationToken,
     /// Whether a worker of this connection ever consumed.
     consumed: Arc<AtomicBool>,
 }
@@ -181,14 +184,19 @@ impl Body {
     /// Works on a connection until a stop or until something of it ends; says whether it ever consumed.
     async fn serve(self: &Arc<Self>, line: Line) -> bool {
         let (line, consumed) = (Arc::new(line), Arc::new(AtomicBool::new(false)));
-        let leave = self.job.stop.child_token();
+        let (leave, gone) = (self.job.stop.child_token(), CancellationToken::new());
         let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
         let mut workers = JoinSet::new();
         for number in missing..self.job.workers {
-            let (body, line, leave) = (self.clone(), line.clone(), leave.clone());
-            workers.spawn(Worker { body, line, number, leave, consumed: consumed.clone() }.work());
+            let (body, line, consumed) = (self.clone(), line.clone(), consumed.clone());
+            let (leave, gone) = (leave.clone(), gone.clone());
+            workers.spawn(Worker { body, line, number, leave, gone, consumed }.work());
         }
-        while workers.join_next().await.is_some() {
+        while !workers.is_empty() {
+            tokio::select! {
+                () = line.lost(), if !gone.is_cancelled() => gone.cancel(),
+                _ = workers.join_next() => {}
+            }
             // Whoever ends first takes the others along.
             leave.cancel();
         }
@@ -216,7 +224,7 @@ impl Worker {
         let (channel, mut consumer) = tokio::select! {
             biased;
             () = self.leave.cancelled() => return Ok(()),
-            opened = within(DEADLINE, self.open()) => opened?,
+            opened = self.step(self.open()) => opened?,
         };
         self.consumed.store(true, Ordering::Relaxed);
         if self.body.defect == Defect::AckMultiple {
@@ -236,9 +244,20 @@ impl Worker {
             self.ack(&channel, delivery.delivery_tag).await?;
         }
         // Unsettled deliveries go back to the queue as the channel closes.
-        within(DEADLINE, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()))
-            .await?;
-        within(DEADLINE, channel.close(200, "done".into())).await
+        self.step(channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
+        self.step(channel.close(200, "done".into())).await
+    }
+
+    /// A step of the protocol, which ends with the connection; lapin may keep waiting for its answer.
+    pub(super) async fn step<T>(
+        &self,
+        step: impl Future<Output = Result<T, lapin::Error>>,
+    ) -> Result<T, lapin::Error> {
+        tokio::select! {
+            biased;
+            done = within(DEADLINE, step) => done,
+            () = self.gone.cancelled() => Err(io::Error::from(io::ErrorKind::NotConnected).into()),
+        }
     }
 
     async fn open(&self) -> Result<(Channel, Consumer), lapin::Error> {
@@ -294,7 +313,7 @@ impl Worker {
             Ok(()) => self.ack(channel, tag).await,
             Err(_) => {
                 let options = BasicRejectOptions { requeue: false };
-                within(DEADLINE, channel.basic_reject(tag, options)).await
+                self.step(channel.basic_reject(tag, options)).await
             }
         }
     }
@@ -328,7 +347,7 @@ impl Worker {
         };
         self.body.acked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, tag);
         for _ in 0..times {
-            within(DEADLINE, channel.basic_ack(tag, BasicAckOptions::default())).await?;
+            self.step(channel.basic_ack(tag, BasicAckOptions::default())).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lapin::runtime::default_runtime;
 use lapin::{Connection, ConnectionProperties};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -56,6 +57,12 @@ impl Line {
     /// Whether lapin takes it for open.
     pub(super) fn connected(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// Waits until the connection is over.
+    pub(super) async fn lost(&self) {
+        let mut events = Box::pin(self.connection.events_listener());
+        while self.connected() && events.next().await.is_some() {}
     }
 
     /// The runtime everything of it runs on; it has one thread.
