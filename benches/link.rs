@@ -1,9 +1,9 @@
 //! What a link costs: round trips, one stream, and connections, beside a direct connection and the
 //! plainest relay, in one run. Loopback only.
 //!
-//! The octets are AMQP frames, so that a link that reads them has work to do. A machine that does other
-//! things too moves all figures; the ratios of the table at the end move least, and least of all under
-//! `taskset -c 0 cargo bench --bench link`.
+//! The octets are AMQP frames, so that a link that reads them has work to do. Criterion measures one way
+//! after the other, so a machine that does other things too moves its figures against each other. The
+//! tables at the end are measured in turns of a few milliseconds, and their ratios turn by turn.
 
 mod support {
     pub mod far_end;
@@ -132,71 +132,101 @@ fn main() {
     let mut criterion = Criterion::default()
         .sample_size(30)
         .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(1500))
+        .measurement_time(Duration::from_secs(1))
         .nresamples(20_000)
         .configure_from_args();
     let tables: Vec<_> =
-        MEASUREMENTS.iter().map(|m| (m, measure(m, &mut criterion, &runtime))).collect();
+        MEASUREMENTS.iter().filter_map(|m| measure(m, &mut criterion, &runtime)).collect();
     criterion.final_summary();
-    for (measurement, samples) in tables {
-        report(measurement, &samples);
+    for (title, rows) in tables {
+        table::print(title, &rows);
     }
 }
 
-/// Every sample of one measurement: which way, seconds an iteration, iterations.
-type Samples = Vec<(Way, f64, u64)>;
+/// Turns of each way in a table, and about how long one takes.
+const TURNS: (usize, Duration) = (100, Duration::from_millis(4));
 
-fn measure(measurement: &Measurement, criterion: &mut Criterion, runtime: &Runtime) -> Samples {
-    let mut samples = Samples::new();
-    let mut group = criterion.benchmark_group(measurement.name);
-    group.sampling_mode(SamplingMode::Flat).throughput(measurement.iteration.clone());
-    for way in measurement.ways {
+/// A title and rows.
+type Table = (&'static str, Vec<Vec<String>>);
+
+/// A way that was measured, and is ready for more.
+struct Opened {
+    way: Way,
+    path: Path,
+    run: Run,
+    samples: usize,
+    /// By its last sample.
+    iteration: Duration,
+}
+
+impl Opened {
+    fn open(measurement: &Measurement, way: Way, runtime: &Runtime) -> Self {
+        let path = runtime.block_on(Path::open(way, measurement.serve));
+        let path = path.expect("there are ports on loopback");
+        let run = (measurement.start)(&path).expect("the path can be connected to");
+        Self { way, path, run, samples: 0, iteration: Duration::ZERO }
+    }
+
+    fn sample(&mut self, iterations: u64) -> Duration {
+        let took = (self.run)(iterations).expect("nothing on the path breaks it");
+        self.samples += 1;
+        self.iteration = took.div_f64(iterations as f64);
+        took
+    }
+
+    /// Seconds an iteration takes, from a sample that takes about so long.
+    fn turn(&mut self, about: Duration) -> f64 {
+        let iterations = about.as_secs_f64() / self.iteration.as_secs_f64().max(1e-9);
+        self.sample((iterations as u64).max(1));
+        self.iteration.as_secs_f64()
+    }
+
+    fn close(self, runtime: &Runtime) {
+        drop(self.run);
+        assert_eq!(self.path.heard() > 0, self.way == Way::Tapped, "the tap is what is measured");
+        self.path.close(runtime);
+    }
+}
+
+fn measure(m: &Measurement, criterion: &mut Criterion, runtime: &Runtime) -> Option<Table> {
+    let mut group = criterion.benchmark_group(m.name);
+    group.sampling_mode(SamplingMode::Flat).throughput(m.iteration.clone());
+    let mut all: Vec<Opened> = Vec::new();
+    for way in m.ways {
         // Opened by the first sample, if the command line selects any.
-        let mut opened: Option<(Path, Run)> = None;
+        let mut opened = None;
         group.bench_function(way.name(), |bencher| {
-            let (_, run) = opened.get_or_insert_with(|| {
-                let path = runtime.block_on(Path::open(*way, measurement.serve));
-                let path = path.expect("there are ports on loopback");
-                let run = (measurement.start)(&path).expect("the path can be connected to");
-                (path, run)
-            });
-            bencher.iter_custom(|iterations| {
-                let took = run(iterations).expect("nothing on the path breaks it");
-                samples.push((*way, took.as_secs_f64() / iterations as f64, iterations));
-                took
-            });
+            let opened = opened.get_or_insert_with(|| Opened::open(m, *way, runtime));
+            bencher.iter_custom(|iterations| opened.sample(iterations));
         });
-        if let Some((path, run)) = opened {
-            drop(run);
-            assert_eq!(path.heard() > 0, *way == Way::Tapped, "the tap is what is measured");
-            path.close(runtime);
-        }
+        all.extend(opened);
     }
     group.finish();
-    samples
+    // A single sample is a test run; without a direct connection there is nothing to compare with.
+    let direct = all.first().is_some_and(|first| first.way == Way::Direct && first.samples > 1);
+    let table = direct.then(|| (m.title, compare(m, &mut all)));
+    all.into_iter().for_each(|opened| opened.close(runtime));
+    table
 }
 
-/// The middle and the best of each way, beside those of a direct connection.
-fn report(measurement: &Measurement, samples: &Samples) {
-    // One sample is a test run, or none a filtered one: nothing to compare.
-    if samples.len() < 2 * measurement.ways.len() {
-        return;
-    }
-    let of = |way: Way| samples.iter().filter(move |sample| sample.0 == way);
-    let middle = |way| table::median(of(way).map(|(_, seconds, n)| (*seconds, *n)).collect());
-    let best = |way| of(way).map(|(_, seconds, _)| *seconds).fold(f64::INFINITY, f64::min);
-    let direct = (middle(Way::Direct), best(Way::Direct));
-    let mut rows = vec![["", "median", "rate", "x direct", "best", "x direct"].map(str::to_owned).to_vec()];
-    for way in measurement.ways.iter().filter(|way| of(**way).next().is_some()) {
-        let (middle, best) = (middle(*way), best(*way));
+/// All ways in turns; each beside the direct connection, which is the first.
+fn compare(measurement: &Measurement, all: &mut [Opened]) -> Vec<Vec<String>> {
+    let (turns, about) = TURNS;
+    let taken: Vec<Vec<f64>> =
+        (0..turns).map(|_| all.iter_mut().map(|opened| opened.turn(about)).collect()).collect();
+    let middle = |values: &mut dyn Iterator<Item = f64>| table::median(values.collect());
+    let mut rows = vec![["", "median", "rate", "x direct", "best"].map(str::to_owned).to_vec()];
+    for (at, opened) in all.iter().enumerate() {
+        let seconds = middle(&mut taken.iter().map(|turn| turn[at]));
+        let ratio = middle(&mut taken.iter().map(|turn| turn[at] / turn[0]));
+        let best = taken.iter().map(|turn| turn[at]).fold(f64::INFINITY, f64::min);
         let rate = match measurement.iteration {
-            Throughput::Bytes(octets) => format!("{:.0} MB/s", octets as f64 / middle / 1e6),
-            _ => format!("{:.0} /s", 1.0 / middle),
+            Throughput::Bytes(octets) => format!("{:.0} MB/s", octets as f64 / seconds / 1e6),
+            _ => format!("{:.0} /s", 1.0 / seconds),
         };
-        let times = |value: f64, of: f64| format!("{:.2}", value / of);
         let time = |seconds| table::time(Duration::from_secs_f64(seconds));
-        let (ratio, ratio_best) = (times(middle, direct.0), times(best, direct.1));
-        rows.push(vec![way.name().to_owned(), time(middle), rate, ratio, time(best), ratio_best]);
+        let name = opened.way.name().to_owned();
+        rows.push(vec![name, time(seconds), rate, format!("{ratio:.2}"), time(best)]);
     }
-    table::print(measurement.title, &rows);
+    rows
 }

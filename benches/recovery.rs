@@ -3,7 +3,8 @@
 //!
 //! The consumer's backoff is that of the scenarios, so what follows an outage that lasts is mostly the wait
 //! it happens to be in. Broker: `GAUNTLET_BROKER`, as for `gauntlet run`; without one this is skipped,
-//! unless `GAUNTLET_REQUIRE=all`. The restart takes a minute: `GAUNTLET_BENCH_RESTART=1`.
+//! unless `GAUNTLET_REQUIRE=all`. The restart takes a minute: `GAUNTLET_BENCH_RESTART=1`. A recovery that
+//! took longer than `GAUNTLET_BENCH_TRACE` milliseconds is told step by step.
 
 mod support {
     pub mod outage;
@@ -38,6 +39,8 @@ fn main() -> ExitCode {
     if !restarts {
         say("skipped: recovery/broker-restart: set GAUNTLET_BENCH_RESTART=1 (takes a minute)");
     }
+    let trace = env::var("GAUNTLET_BENCH_TRACE").ok().and_then(|ms| ms.parse().ok());
+    let trace = trace.map(Duration::from_millis);
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_nanos(1))
         .nresamples(10_000)
@@ -46,7 +49,19 @@ fn main() -> ExitCode {
     let mut recoveries = Vec::new();
     let outages = Outage::ALL.into_iter().filter(|outage| restarts || *outage != Outage::Restart);
     for outage in outages {
-        let found = measure(outage, &mut criterion, &runtime, &spec, &mut stage);
+        let found = measure(outage, &mut criterion, |outage| {
+            // Started by the first sample, if the command line selects any.
+            let stage = stage.get_or_insert_with(|| {
+                let start = Box::pin(Stage::start(&spec));
+                runtime.block_on(start).expect("the broker that is here starts")
+            });
+            let recovery = runtime.block_on(Box::pin(stage.recover(outage)));
+            let recovery = recovery.expect("the consumer recovers");
+            if trace.is_some_and(|trace| recovery.took > trace) {
+                say(&format!("\n{}: {}\n{}", outage.name(), table::time(recovery.took), recovery.story));
+            }
+            recovery
+        });
         recoveries.push((outage, found));
     }
     criterion.final_summary();
@@ -64,7 +79,8 @@ async fn broker() -> Result<BrokerSpec, String> {
     if spec == BrokerSpec::Auto {
         let all = available().await;
         if all.iter().all(|(_, result)| result.is_err()) {
-            let why = all.iter().filter_map(|(kind, r)| Some(format!("{kind}: {}", r.as_ref().err()?)));
+            let why =
+                all.iter().filter_map(|(kind, r)| Some(format!("{kind}: {}", r.as_ref().err()?)));
             return Err(why.collect::<Vec<_>>().join("; "));
         }
     }
@@ -74,24 +90,17 @@ async fn broker() -> Result<BrokerSpec, String> {
 fn measure(
     outage: Outage,
     criterion: &mut Criterion,
-    runtime: &Runtime,
-    spec: &BrokerSpec,
-    stage: &mut Option<Stage>,
+    mut recover: impl FnMut(Outage) -> Recovery,
 ) -> Vec<Recovery> {
     let mut found = Vec::new();
     let mut group = criterion.benchmark_group("recovery");
     let (samples, time) = outage.effort();
     group.sampling_mode(SamplingMode::Flat).sample_size(samples).measurement_time(time);
     group.bench_function(outage.name(), |bencher| {
-        // Started by the first sample, if the command line selects any.
-        let stage = stage.get_or_insert_with(|| {
-            runtime.block_on(Box::pin(Stage::start(spec))).expect("the broker that is here starts")
-        });
         bencher.iter_custom(|rounds| {
             let mut took = Duration::ZERO;
             for _ in 0..rounds {
-                let recovery = runtime.block_on(Box::pin(stage.recover(outage)));
-                let recovery = recovery.expect("the consumer recovers");
+                let recovery = recover(outage);
                 // Back before the harness saw the broker answer: criterion takes no zero.
                 took += recovery.took.max(Duration::from_micros(1));
                 found.push(recovery);
@@ -106,7 +115,7 @@ fn measure(
 /// Every recovery on its own, not the means of criterion's samples; and where the time went.
 fn report(recoveries: &[(Outage, Vec<Recovery>)]) {
     let median = |values: &mut dyn Iterator<Item = Duration>| {
-        table::median(values.map(|value| (value.as_secs_f64(), 1)).collect())
+        table::median(values.map(|value| value.as_secs_f64()).collect())
     };
     let time = |seconds| table::time(Duration::from_secs_f64(seconds));
     let head = ["", "n", "best", "median", "worst"].into_iter().chain(LEGS);

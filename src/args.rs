@@ -43,7 +43,13 @@ pub enum Command {
 #[derive(clap::Args, Debug, Clone)]
 pub struct Environment {
     /// auto, container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
-    #[arg(long, value_name = "BROKER", default_value = "auto", env = "GAUNTLET_BROKER", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "BROKER",
+        default_value = "auto",
+        env = "GAUNTLET_BROKER",
+        hide_env_values = true
+    )]
     broker: String,
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]

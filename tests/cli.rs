@@ -36,7 +36,11 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["run", "steady", "--broker", "local:/nowhere/rabbitmq-server"], 3, &["/nowhere/rabbitmq-server"])]
 #[case(&["run", "steady", "--broker", "amqp://guest:guest@127.0.0.1:1"], 3, &["127.0.0.1:1"])]
 #[case(&["check", "/nowhere/run"], 3, &["/nowhere/run"])]
-fn wrong_input_is_quoted_and_has_its_exit_code(#[case] args: &[&str], #[case] code: i32, #[case] expect: &[&str]) {
+fn wrong_input_is_quoted_and_has_its_exit_code(
+    #[case] args: &[&str],
+    #[case] code: i32,
+    #[case] expect: &[&str],
+) {
     let output = gauntlet(args);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{error}");
@@ -90,8 +94,12 @@ fn check_decides_again_from_the_file_alone() {
     std::fs::create_dir(&run).expect("directory");
     let plan = serde_json::to_string(&played.plan).expect("a plan is JSON");
     std::fs::write(run.join("plan.json"), &plan).expect("written");
-    let lines: Vec<String> =
-        played.history.events().iter().map(|e| serde_json::to_string(e).expect("an event is JSON")).collect();
+    let lines: Vec<String> = played
+        .history
+        .events()
+        .iter()
+        .map(|e| serde_json::to_string(e).expect("an event is JSON"))
+        .collect();
     let history = lines.join("\n") + "\n";
     std::fs::write(run.join("history.jsonl"), &history).expect("written");
     check(dir.path(), 0, "pass");
@@ -105,9 +113,12 @@ fn check_decides_again_from_the_file_alone() {
     std::fs::write(run.join("history.jsonl"), "not an event\n{}\n").expect("written");
     let spoilt = gauntlet(&["check", &run.display().to_string()]);
     assert_eq!(spoilt.status.code(), Some(3));
-    assert!(text(&spoilt.stderr).contains("line 1") && text(&spoilt.stderr).contains("not an event"));
+    assert!(
+        text(&spoilt.stderr).contains("line 1") && text(&spoilt.stderr).contains("not an event")
+    );
 
-    std::fs::write(run.join("plan.json"), plan.replacen("\"format\":1", "\"format\":99", 1)).expect("written");
+    std::fs::write(run.join("plan.json"), plan.replacen("\"format\":1", "\"format\":99", 1))
+        .expect("written");
     let newer = gauntlet(&["check", &run.display().to_string()]);
     assert_eq!(newer.status.code(), Some(3));
     assert!(text(&newer.stderr).contains("format 99"), "{}", text(&newer.stderr));

@@ -27,8 +27,9 @@ fn each_mutant_fails_by_the_checker_meant_for_it() {
                         .findings
                         .iter()
                         .any(|f| f.checker == mutant.checker && f.outcome == Outcome::Fail);
-                    (!caught || played.judgement.verdict != Verdict::Fail)
-                        .then(|| format!("{} escaped {}:\n{}", mutant.name, mutant.checker, explain(&played)))
+                    (!caught || played.judgement.verdict != Verdict::Fail).then(|| {
+                        format!("{} escaped {}:\n{}", mutant.name, mutant.checker, explain(&played))
+                    })
                 })
             })
             .collect();

@@ -46,6 +46,10 @@ fn the_reference_consumer_passes(
 fn no_scenario_is_left_out() {
     let source = include_str!("scenarios.rs");
     for scenario in gauntlet_scenarios::select(&[]).expect("core") {
-        assert!(source.contains(&format!("\"{}\"", scenario.name)), "{} is not in the list above", scenario.name);
+        assert!(
+            source.contains(&format!("\"{}\"", scenario.name)),
+            "{} is not in the list above",
+            scenario.name
+        );
     }
 }

@@ -47,15 +47,26 @@ fn read(path: &Path) -> String {
 fn a_crate_imports_only_lower_floors() {
     let crates = ["network", "consumer", "harness", "scenarios", "broker"];
     for (dir, allowed) in FLOORS {
-        let manifest = if *dir == "src" { root().join("Cargo.toml") } else { root().join(dir).join("Cargo.toml") };
+        let manifest = if *dir == "src" {
+            root().join("Cargo.toml")
+        } else {
+            root().join(dir).join("Cargo.toml")
+        };
         let manifest = read(&manifest);
         let declared = manifest.split("[dependencies]").nth(1).unwrap_or_default();
         let declared = declared.split("\n[").next().unwrap_or_default();
         for name in crates.iter().filter(|name| *name != dir && !allowed.contains(name)) {
-            assert!(!declared.contains(&format!("gauntlet-{name}")), "{dir} depends on {name}, which is not below it");
+            assert!(
+                !declared.contains(&format!("gauntlet-{name}")),
+                "{dir} depends on {name}, which is not below it"
+            );
             for path in sources(dir) {
                 let uses = format!("gauntlet_{name}");
-                assert!(!read(&path).contains(&uses), "{} names {uses}, which is not below it", path.display());
+                assert!(
+                    !read(&path).contains(&uses),
+                    "{} names {uses}, which is not below it",
+                    path.display()
+                );
             }
         }
     }
@@ -72,7 +83,11 @@ fn every_file_says_first_what_it_owns() {
 fn no_file_is_two() {
     for path in all_sources() {
         let lines = read(&path).lines().count();
-        assert!(lines <= LONGEST_FILE, "{} has {lines} lines; {LONGEST_FILE} is two files", path.display());
+        assert!(
+            lines <= LONGEST_FILE,
+            "{} has {lines} lines; {LONGEST_FILE} is two files",
+            path.display()
+        );
     }
 }
 
@@ -83,7 +98,12 @@ fn nothing_sleeps_where_clippy_does_not_see_it() {
         for (number, line) in read(&path).lines().enumerate() {
             let excused = line.contains("disallowed_methods") && !line.contains("reason");
             let here = path.ends_with("tidy.rs");
-            assert!(here || !excused, "{}:{}: a ban lifted without a reason", path.display(), number + 1);
+            assert!(
+                here || !excused,
+                "{}:{}: a ban lifted without a reason",
+                path.display(),
+                number + 1
+            );
         }
     }
 }

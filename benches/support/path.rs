@@ -31,7 +31,8 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 5] = [Self::Direct, Self::Relay, Self::Link, Self::Scanning, Self::Tapped];
+    pub const ALL: [Self; 5] =
+        [Self::Direct, Self::Relay, Self::Link, Self::Scanning, Self::Tapped];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -89,7 +90,8 @@ impl Path {
                 if way == Way::Tapped {
                     let heard = Arc::clone(&heard);
                     link = link.tap(Arc::new(move |event: Event| {
-                        heard.fetch_add(u64::from(matches!(event.what, What::Wire { .. })), Relaxed);
+                        heard
+                            .fetch_add(u64::from(matches!(event.what, What::Wire { .. })), Relaxed);
                     }));
                 }
                 let link = link.start().await.map_err(io::Error::other)?;

@@ -57,11 +57,13 @@ enum News {
     GaveUp(String),
 }
 
-/// How long one recovery took.
-#[derive(Debug, Clone, Copy)]
+/// How one recovery went.
+#[derive(Debug)]
 pub struct Recovery {
     pub took: Duration,
     pub legs: Option<[Duration; LEGS.len()]>,
+    /// Line by line.
+    pub story: String,
 }
 
 /// A running environment. [`Stage::stop`] is the path; what it started does not outlive the process.
@@ -96,7 +98,7 @@ impl Stage {
             vhost: &vhost,
             heartbeat: HEARTBEAT,
         };
-        let told = tell.clone();
+        let (told, story) = (tell.clone(), wire.clone());
         let consumer = Consumer::builder(url.to_string())
             .queue(QUEUE)
             .prefetch(1)
@@ -105,6 +107,7 @@ impl Stage {
             .start_attempts(None)
             .stable_after(Duration::ZERO)
             .observe(move |event: &Event| {
+                story.tell(Instant::now(), format!("consumer: {event:?}"));
                 // The stage listens for as long as the consumer runs.
                 let _ = match event {
                     Event::Acked { id } => told.send(News::Acked(id.clone())),
@@ -154,11 +157,13 @@ impl Stage {
         }
         self.wire.clear();
         let usable = Box::pin(outage.strike(self)).await?;
-        let reached = self.heard(|news| matches!(news, News::Reached(id, _) if *id == next)).await?;
+        let reached =
+            self.heard(|news| matches!(news, News::Reached(id, _) if *id == next)).await?;
         let News::Reached(_, handled) = reached else { return Err("no such news".into()) };
         self.heard(|news| matches!(news, News::Acked(id) if *id == next)).await?;
         let took = handled.saturating_duration_since(usable);
-        Ok(Recovery { took, legs: self.wire.instants().legs(usable, handled) })
+        let (legs, story) = (self.wire.instants().legs(usable, handled), self.wire.story(usable));
+        Ok(Recovery { took, legs, story })
     }
 
     /// The handler finishes the message in hand.
@@ -183,7 +188,9 @@ impl Stage {
             loop {
                 match self.news.recv().await {
                     Some(news) if wanted(&news) => return Ok(news),
-                    Some(News::GaveUp(reason)) => return Err(format!("the consumer gave up: {reason}")),
+                    Some(News::GaveUp(reason)) => {
+                        return Err(format!("the consumer gave up: {reason}"));
+                    }
                     Some(_) => {}
                     None => return Err("the consumer has ended".to_owned()),
                 }

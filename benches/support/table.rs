@@ -4,16 +4,10 @@
 
 use std::time::Duration;
 
-/// The middle of values that count so often each; zero of none.
-pub fn median(mut weighted: Vec<(f64, u64)>) -> f64 {
-    weighted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: u64 = weighted.iter().map(|(_, weight)| weight).sum();
-    let mut passed = 0;
-    let middle = weighted.iter().find(|(_, weight)| {
-        passed += weight;
-        passed * 2 >= all
-    });
-    middle.map_or(0.0, |(value, _)| *value)
+/// The middle value; zero of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Three digits and the unit that suits them.
@@ -38,10 +32,11 @@ pub fn print(title: &str, rows: &[Vec<String>]) {
     };
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!("  {cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+                0 => format!("  {cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

@@ -1,6 +1,6 @@
-//! What a recovery looks like on the wire: the instants that part it into legs.
+//! What a recovery looks like on the wire: the instants that part it into legs, and all of it line by line.
 //!
-//! A tap on the consumer's end of the link. It keeps instants and no frames.
+//! A tap of the link. The consumer's own account goes between its lines.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -27,6 +27,7 @@ pub struct Instants {
 #[derive(Debug, Default)]
 pub struct Wire {
     seen: Mutex<Instants>,
+    story: Mutex<Vec<(Instant, String)>>,
     close_seen: Notify,
 }
 
@@ -34,6 +35,23 @@ impl Wire {
     /// Forgets what was.
     pub fn clear(&self) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Instants::default();
+        self.story.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Adds a line to the story.
+    pub fn tell(&self, at: Instant, line: String) {
+        self.story.lock().unwrap_or_else(PoisonError::into_inner).push((at, line));
+    }
+
+    /// What happened since it was cleared, in milliseconds from an instant.
+    pub fn story(&self, from: Instant) -> String {
+        let story = self.story.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = |(at, line): &(Instant, String)| {
+            let after = at.saturating_duration_since(from).as_secs_f64() * 1e3;
+            let before = from.saturating_duration_since(*at).as_secs_f64() * 1e3;
+            format!("{:>10.3} {line}\n", after - before)
+        };
+        story.iter().map(line).collect()
     }
 
     pub fn instants(&self) -> Instants {
@@ -55,6 +73,7 @@ impl Tap for Wire {
     fn record(&self, event: Event) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let at = Some(event.at);
+        self.tell(event.at, line(&event));
         match event.what {
             What::Accepted { .. } => {
                 *seen = Instants { accepted: at, closed: seen.closed, ..Instants::default() };
@@ -70,6 +89,14 @@ impl Tap for Wire {
             },
             _ => {}
         }
+    }
+}
+
+fn line(event: &Event) -> String {
+    let conn = event.conn.map(|conn| format!("#{conn} ")).unwrap_or_default();
+    match &event.what {
+        What::Wire { end, way, item: Item::Frame(frame) } => format!("{conn}{end} {way} {frame}"),
+        other => format!("{conn}{other:?}"),
     }
 }
 

@@ -51,7 +51,10 @@ impl Backstage {
         let dead = format!("{queue}{DEAD_SUFFIX}");
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-        arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(dead.as_str().into()));
+        arguments.insert(
+            "x-dead-letter-routing-key".into(),
+            AMQPValue::LongString(dead.as_str().into()),
+        );
         for (name, arguments) in [(dead.as_str(), FieldTable::default()), (queue, arguments)] {
             self.channel
                 .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
@@ -78,7 +81,11 @@ impl Backstage {
     }
 
     /// Takes everything that is left in the queue and its dead-letter queue, and records it.
-    pub async fn count_remaining(&self, queue: &str, recorder: &Recorder) -> Result<(), BackstageError> {
+    pub async fn count_remaining(
+        &self,
+        queue: &str,
+        recorder: &Recorder,
+    ) -> Result<(), BackstageError> {
         for name in [queue.to_owned(), format!("{queue}{DEAD_SUFFIX}")] {
             let mut ready = 0;
             let options = BasicGetOptions { no_ack: true };

@@ -114,7 +114,9 @@ impl Conductor<'_> {
 
     /// A fault that slows or shapes and stays in force has work to be done under it.
     async fn work_under_what_shapes(&self, publisher: &mut Publisher) {
-        let shapes = |s: &Step| s.lasts.is_none() && s.fault.as_ref().is_some_and(|f| outage(f) == Outage::None);
+        let shapes = |s: &Step| {
+            s.lasts.is_none() && s.fault.as_ref().is_some_and(|f| outage(f) == Outage::None)
+        };
         if !self.plan.steps.iter().any(shapes) {
             return;
         }
@@ -128,7 +130,12 @@ impl Conductor<'_> {
         }
     }
 
-    async fn await_trigger(&self, index: usize, step: &Step, publisher: &mut Publisher) -> Result<(), String> {
+    async fn await_trigger(
+        &self,
+        index: usize,
+        step: &Step,
+        publisher: &mut Publisher,
+    ) -> Result<(), String> {
         match step.when {
             Trigger::Start | Trigger::Frame { .. } => Ok(()),
             Trigger::After(pause) => {
@@ -137,7 +144,12 @@ impl Conductor<'_> {
             }
             Trigger::Handled(n) => {
                 let enough = |l: &Ledger| {
-                    alive(l, Progress::when(l.handled >= n, || format!("{} of {n} messages handled", l.handled)))
+                    alive(
+                        l,
+                        Progress::when(l.handled >= n, || {
+                            format!("{} of {n} messages handled", l.handled)
+                        }),
+                    )
                 };
                 self.recorder.until(TRIGGER_BOUND, enough).await
             }
@@ -153,7 +165,8 @@ impl Conductor<'_> {
             return Err("the publisher's confirms did not come".into());
         }
         self.recorder.until(TRIGGER_BOUND, |l| alive(l, caught_up(l))).await?;
-        let recoveries = (0..index).filter(|i| self.plan.steps[*i].when == Trigger::Idle).count() as u32;
+        let recoveries =
+            (0..index).filter(|i| self.plan.steps[*i].when == Trigger::Idle).count() as u32;
         if recoveries > 0 {
             self.probe.sample(Moment::Recovered(recoveries));
         }
@@ -217,7 +230,10 @@ impl Conductor<'_> {
     async fn follow(&mut self, index: usize, step: &Step, id: FaultId) -> Result<(), ConductError> {
         let outage = step.fault.as_ref().map_or(Outage::None, outage);
         if let Some(wanted) = fires_by_itself(step) {
-            let fired = self.recorder.until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, wanted))).await;
+            let fired = self
+                .recorder
+                .until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, wanted)))
+                .await;
             if let Err(missing) = fired {
                 self.recorder.record(What::StepMissed { step: index, missing });
             }
@@ -253,7 +269,9 @@ impl Conductor<'_> {
             Ok(())
         };
         match fault {
-            BrokerFault::RestartApp => restart(Restart::App, "the broker's application stopped").await,
+            BrokerFault::RestartApp => {
+                restart(Restart::App, "the broker's application stopped").await
+            }
             BrokerFault::Restart => restart(Restart::Graceful, "the broker's node stopped").await,
             BrokerFault::Kill => restart(Restart::Kill, "the broker's node was killed").await,
             BrokerFault::CloseConnections => {
@@ -302,9 +320,11 @@ enum Outage {
 
 fn outage(fault: &Fault) -> Outage {
     match fault {
-        Fault::Rst { .. } | Fault::Fin { .. } | Fault::Limit { .. } | Fault::Drop {} | Fault::Corrupt { .. } => {
-            Outage::Momentary
-        }
+        Fault::Rst { .. }
+        | Fault::Fin { .. }
+        | Fault::Limit { .. }
+        | Fault::Drop {}
+        | Fault::Corrupt { .. } => Outage::Momentary,
         Fault::Blackhole { .. }
         | Fault::Stall { .. }
         | Fault::Refuse {}
@@ -324,7 +344,9 @@ fn fires_by_itself(step: &Step) -> Option<usize> {
     match (&step.when, step.connections) {
         (Trigger::Start, None) => None,
         (_, Some(n)) => Some(n as usize),
-        (Trigger::Frame { edge: Edge::Before | Edge::Inside(_) | Edge::After, .. }, None) => Some(1),
+        (Trigger::Frame { edge: Edge::Before | Edge::Inside(_) | Edge::After, .. }, None) => {
+            Some(1)
+        }
         _ => None,
     }
 }
@@ -346,7 +368,9 @@ pub fn alive(l: &Ledger, progress: Progress) -> Progress {
 
 /// Since the path was last usable, a handler began and succeeded.
 fn recovered(l: &Ledger) -> Progress {
-    let Some(usable) = l.steps.values().flat_map(|s| &s.usable).max() else { return Progress::Done };
+    let Some(usable) = l.steps.values().flat_map(|s| &s.usable).max() else {
+        return Progress::Done;
+    };
     let since = |h: &crate::history::ledger::Handling| {
         h.start >= *usable && h.end.is_some_and(|(_, ok)| ok)
     };
@@ -356,19 +380,34 @@ fn recovered(l: &Ledger) -> Progress {
 
 /// Everything confirmed is handled and settled, nothing runs, and the subject consumes.
 pub fn caught_up(l: &Ledger) -> Progress {
-    let unhandled = l.unhandled().count();
+    let unhandled = l.unhandled.len();
     if unhandled > 0 {
-        let first: Vec<String> = l.unhandled().take(3).map(|id| format!("m{id}")).collect();
-        return Progress::Missing(format!("{unhandled} messages not handled ({}...)", first.join(", ")));
+        return Progress::Missing(format!(
+            "{unhandled} messages not handled ({}...)",
+            first(&l.unhandled)
+        ));
+    }
+    let unsettled = l.unsettled.len();
+    if unsettled > 0 {
+        return Progress::Missing(format!(
+            "{unsettled} deliveries without an ack at the broker ({}...)",
+            first(&l.unsettled)
+        ));
     }
     quiet(l)
 }
 
+fn first(ids: &std::collections::BTreeSet<u32>) -> String {
+    ids.iter().take(3).map(|id| format!("m{id}")).collect::<Vec<_>>().join(", ")
+}
+
 /// What was delivered is settled, nothing runs, and the subject consumes.
 pub fn quiet(l: &Ledger) -> Progress {
-    let (running, outstanding) = (l.running(), l.outstanding());
+    let (running, outstanding) = (l.running as usize, l.outstanding());
     if running + outstanding > 0 {
-        return Progress::Missing(format!("{running} handlers running, {outstanding} deliveries unsettled"));
+        return Progress::Missing(format!(
+            "{running} handlers running, {outstanding} deliveries unsettled"
+        ));
     }
     Progress::when(l.consuming(), || "no consumer is subscribed".into())
 }

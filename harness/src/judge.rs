@@ -40,7 +40,8 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
         let wanted = plan.scenario.decides.contains(&finding.checker);
         if wanted && finding.outcome == Outcome::NotAtStake {
             finding.outcome = Outcome::Unknown;
-            finding.summary = format!("this scenario is there to decide it, but: {}", finding.summary);
+            finding.summary =
+                format!("this scenario is there to decide it, but: {}", finding.summary);
         }
     }
     let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));
@@ -51,7 +52,9 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The plan cannot be read.
-    #[error("failed to read {path}: {source}; is this the directory of a run (plan.json, history.jsonl)?")]
+    #[error(
+        "failed to read {path}: {source}; is this the directory of a run (plan.json, history.jsonl)?"
+    )]
     Plan {
         /// File.
         path: PathBuf,
@@ -67,7 +70,9 @@ pub enum CheckError {
         source: serde_json::Error,
     },
     /// Another version wrote it.
-    #[error("{path} has format {found}; this gauntlet reads format {FORMAT}: use the version that wrote it")]
+    #[error(
+        "{path} has format {found}; this gauntlet reads format {FORMAT}: use the version that wrote it"
+    )]
     Version {
         /// File.
         path: PathBuf,
@@ -92,7 +97,8 @@ pub fn load(dir: &Path) -> Result<(Plan, History), CheckError> {
     }
     let mut plan: Plan = serde_json::from_value(value).map_err(format)?;
     if plan.scenario.name.is_empty() {
-        plan.scenario.name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        plan.scenario.name =
+            dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     }
     let history = History::read(&dir.join("history.jsonl"))?;
     Ok((plan, history))

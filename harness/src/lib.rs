@@ -4,20 +4,20 @@
 //! of `gauntlet-network` are its environment; the [`subject`] consumes; everything that happens is one
 //! [`history`]; the [`checkers`] decide from plan and history alone.
 
-pub mod scenario;
-pub mod plan;
-pub mod broker;
 mod backstage;
-mod workload;
-pub mod subject;
-pub mod history;
-mod tap;
-mod probe;
-mod conductor;
-pub mod run;
+pub mod broker;
 pub mod checkers;
-pub mod verdict;
+mod conductor;
+pub mod history;
 pub mod judge;
-pub mod suite;
-pub mod report;
 pub mod mutants;
+pub mod plan;
+mod probe;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod subject;
+pub mod suite;
+mod tap;
+pub mod verdict;
+mod workload;

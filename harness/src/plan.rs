@@ -38,7 +38,13 @@ pub struct Plan {
 
 impl Plan {
     /// Resolves a scenario. The seed fixes the schedule, not how real processes interleave.
-    pub fn resolve(scenario: &Scenario, seed: Seed, subject: &str, promises: &Promises, broker: &str) -> Plan {
+    pub fn resolve(
+        scenario: &Scenario,
+        seed: Seed,
+        subject: &str,
+        promises: &Promises,
+        broker: &str,
+    ) -> Plan {
         let mut rng = seed.stream(&format!("schedule/{}", scenario.name));
         let mut steps = Vec::new();
         for step in &scenario.steps {

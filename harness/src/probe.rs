@@ -28,7 +28,12 @@ pub struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     /// A probe of a subject that reaches `broker` through `link`; `alone` when nothing else runs in this process.
-    pub fn new(recorder: &'a Recorder, link: SocketAddr, broker: &'a Broker, alone: bool) -> Probe<'a> {
+    pub fn new(
+        recorder: &'a Recorder,
+        link: SocketAddr,
+        broker: &'a Broker,
+        alone: bool,
+    ) -> Probe<'a> {
         Probe { recorder, runtime: OnceLock::new(), link, broker, alone }
     }
 

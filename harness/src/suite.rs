@@ -151,7 +151,11 @@ pub enum SuiteError {
 type Hear = Arc<dyn Fn(News) + Send + Sync>;
 
 /// Runs the bouts and reports them in the order given.
-pub async fn run_suite(bouts: &[Bout], options: &Options, hear: Hear) -> Result<Vec<Arc<RunReport>>, SuiteError> {
+pub async fn run_suite(
+    bouts: &[Bout],
+    options: &Options,
+    hear: Hear,
+) -> Result<Vec<Arc<RunReport>>, SuiteError> {
     if let Some(out) = &options.out {
         try_out(out).map_err(|source| SuiteError::Out { path: out.clone(), source })?;
     }
@@ -249,7 +253,12 @@ impl Shared {
         report
     }
 
-    async fn environment(&self, number: usize, scenario: &Scenario, alone: bool) -> Result<Environment, RunOrSkip> {
+    async fn environment(
+        &self,
+        number: usize,
+        scenario: &Scenario,
+        alone: bool,
+    ) -> Result<Environment, RunOrSkip> {
         if scenario.own_broker && matches!(self.options.broker, BrokerSpec::External { .. }) {
             let why = "it takes the broker down, and this one is not ours; use --broker container or local";
             return Err(RunOrSkip::Skip(why.into()));
@@ -262,7 +271,12 @@ impl Shared {
         Ok(Environment { broker, vhost, alone })
     }
 
-    async fn judged(&self, bout: &Bout, environment: Environment, dir: Option<&Path>) -> RunOutcome {
+    async fn judged(
+        &self,
+        bout: &Bout,
+        environment: Environment,
+        dir: Option<&Path>,
+    ) -> RunOutcome {
         let broker = in_words(&environment.broker).await;
         let Bout { scenario, entrant, seed, .. } = bout;
         let Entrant { name, promises, .. } = entrant;
@@ -282,7 +296,8 @@ impl Shared {
                     return RunOutcome::Broken(e.to_string());
                 }
                 // Of what passed, nobody asks to see the trace; a soak of thousands must fit in memory.
-                let history = if judgement.verdict == Verdict::Pass { History::default() } else { history };
+                let history =
+                    if judgement.verdict == Verdict::Pass { History::default() } else { history };
                 RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
             }
             Err(e) => RunOutcome::Broken(e.to_string()),

@@ -49,7 +49,9 @@ impl StepTap {
             N::Accepted { .. } => What::Accepted { conn: conn? },
             N::Dialed { .. } => What::Dialed { conn: conn? },
             N::DialFailed { error, .. } => What::DialFailed { conn: conn?, error },
-            N::Wire { end, way, item: Item::Frame(frame) } => What::Wire { conn: conn?, end, way, frame },
+            N::Wire { end, way, item: Item::Frame(frame) } => {
+                What::Wire { conn: conn?, end, way, frame }
+            }
             N::Wire { end, way, item: Item::Garbage { bytes, why } } => {
                 What::Garbage { conn: conn?, end, way, bytes, why: why.to_string() }
             }

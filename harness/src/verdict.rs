@@ -96,6 +96,9 @@ mod tests {
 
     #[test]
     fn exit_codes_are_the_documented_ones() {
-        assert_eq!([Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Verdict::exit_code), [0, 1, 2]);
+        assert_eq!(
+            [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Verdict::exit_code),
+            [0, 1, 2]
+        );
     }
 }

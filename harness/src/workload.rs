@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Connection, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -204,7 +204,8 @@ impl Work {
             .with_message_id(message_id.as_str().into());
         let queue = self.queue.as_str().into();
         let options = BasicPublishOptions::default();
-        let confirm = channel.basic_publish("".into(), queue, options, &self.body, properties).await?;
+        let confirm =
+            channel.basic_publish("".into(), queue, options, &self.body, properties).await?;
         Ok(Box::pin(tokio::time::timeout(CONFIRM, confirm)))
     }
 

@@ -105,7 +105,8 @@ fn all_names() -> impl Iterator<Item = &'static str> {
 }
 
 fn unknown(name: &str) -> SelectError {
-    let hint = nearest(name, all_names()).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
+    let hint =
+        nearest(name, all_names()).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
     SelectError::Unknown { name: name.to_owned(), hint }
 }
 
@@ -118,7 +119,8 @@ mod tests {
         for suite in SUITES {
             let scenarios = suite.scenarios().expect("compiled-in scenarios are valid");
             assert!(scenarios.iter().all(|s| !s.story.is_empty() && !s.decides.is_empty()));
-            let mut listed: Vec<String> = scenarios.into_iter().map(|s| format!("{}.toml", s.name)).collect();
+            let mut listed: Vec<String> =
+                scenarios.into_iter().map(|s| format!("{}.toml", s.name)).collect();
             let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(suite.name);
             let mut there: Vec<String> = std::fs::read_dir(dir)
                 .expect("the suite's directory")
@@ -134,8 +136,14 @@ mod tests {
     fn selection_is_by_suite_or_scenario_and_quotes_what_it_does_not_know() {
         let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         assert_eq!(select(&names(&["steady", "steady"])).expect("known").len(), 1);
-        assert_eq!(select(&[]).expect("core").len(), select(&names(&["core"])).expect("core").len());
+        assert_eq!(
+            select(&[]).expect("core").len(),
+            select(&names(&["core"])).expect("core").len()
+        );
         let error = select(&names(&["rst-idel"])).expect_err("unknown").to_string();
-        assert!(error.contains("`rst-idel`") && error.contains("did you mean `rst-idle`?"), "{error}");
+        assert!(
+            error.contains("`rst-idel`") && error.contains("did you mean `rst-idle`?"),
+            "{error}"
+        );
     }
 }

@@ -34,7 +34,10 @@ pub fn execute(list: &List) -> Result<u8, Failure> {
     if wanted(Listed::Mutants) {
         say("mutants - consumers broken on purpose");
         for mutant in MUTANTS {
-            say(format!("  {:<24} {} ({} by {})", mutant.name, mutant.habit, mutant.scenario, mutant.checker));
+            say(format!(
+                "  {:<24} {} ({} by {})",
+                mutant.name, mutant.habit, mutant.scenario, mutant.checker
+            ));
         }
     }
     Ok(0)

@@ -51,7 +51,9 @@ fn subject(name: &str) -> Result<Entrant, Failure> {
     }
     let known = catalogue::MUTANTS.iter().map(|m| m.name).chain([reference::NAME, "control"]);
     let hint = nearest(name, known).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
-    Err(Failure::usage(format!("no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them")))
+    Err(Failure::usage(format!(
+        "no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them"
+    )))
 }
 
 /// Prints a line of the report. A reader that went away ends the printing, not the program.

@@ -35,7 +35,11 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         let verdict = if caught { "caught" } else { "ESCAPED" };
         say(format!("{verdict:<8} {:<24} {:<26} {words}", mutant.name, mutant.scenario));
     }
-    say(format!("\n{} mutants: {} caught, {escaped} escaped", mutants.len(), mutants.len() as u32 - escaped));
+    say(format!(
+        "\n{} mutants: {} caught, {escaped} escaped",
+        mutants.len(),
+        mutants.len() as u32 - escaped
+    ));
     Ok(u8::from(escaped > 0))
 }
 
@@ -46,8 +50,12 @@ fn outcome(mutant: &Mutant, report: &RunReport) -> (bool, String) {
             match failures.find(|f| f.checker == mutant.checker) {
                 Some(finding) => (true, format!("{} {}", finding.checker, finding.summary)),
                 None => {
-                    let others: Vec<&str> = played.judgement.failures().map(|f| f.checker.as_str()).collect();
-                    (false, format!("{} did not fail (failed: {})", mutant.checker, others.join(" ")))
+                    let others: Vec<&str> =
+                        played.judgement.failures().map(|f| f.checker.as_str()).collect();
+                    (
+                        false,
+                        format!("{} did not fail (failed: {})", mutant.checker, others.join(" ")),
+                    )
                 }
             }
         }
@@ -62,7 +70,9 @@ fn selected(names: &[String]) -> Result<Vec<&'static Mutant>, Failure> {
     let unknown = |name: &String| {
         let hint = nearest(name, MUTANTS.iter().map(|m| m.name));
         let hint = hint.map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
-        Failure::usage(format!("no mutant is named `{name}`{hint}; `gauntlet list mutants` shows them"))
+        Failure::usage(format!(
+            "no mutant is named `{name}`{hint}; `gauntlet list mutants` shows them"
+        ))
     };
     names.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }

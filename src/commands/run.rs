@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::report::summary::{self, Detail};
-use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite};
+use gauntlet_harness::suite::{
+    Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite,
+};
 use gauntlet_harness::verdict::Verdict;
 use gauntlet_network::Seed;
 
@@ -31,7 +33,10 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         out: Some(out.clone()),
     };
     let progress = Arc::new(Progress::new());
-    let hear = { let progress = progress.clone(); move |news| progress.hear(&news) };
+    let hear = {
+        let progress = progress.clone();
+        move |news| progress.hear(&news)
+    };
     let rounds = (1..=run.repeat).map(|round| {
         // The first round is what a single run with this seed would be.
         let seed = if round == 1 { seed } else { seed.derive(&format!("round {round}")) };
@@ -41,7 +46,11 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         .flat_map(|(round, seed)| {
             let (out, entrant) = (&out, &entrant);
             scenarios.iter().map(move |scenario| {
-                let name = if run.repeat == 1 { scenario.name.clone() } else { format!("{}.{round}", scenario.name) };
+                let name = if run.repeat == 1 {
+                    scenario.name.clone()
+                } else {
+                    format!("{}.{round}", scenario.name)
+                };
                 let dir = Some(out.join(name));
                 Bout { scenario: scenario.clone(), entrant: entrant.clone(), seed, dir }
             })
@@ -56,7 +65,11 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     for report in &reports {
         tell(report, run, &broker);
     }
-    say(format!("\n{}; histories in {}", summary::totals(&reports, began.elapsed()), out.display()));
+    say(format!(
+        "\n{}; histories in {}",
+        summary::totals(&reports, began.elapsed()),
+        out.display()
+    ));
     Ok(exit_code(&reports))
 }
 
@@ -66,9 +79,13 @@ fn environment(error: &SuiteError) -> Failure {
 
 /// A directory that holds runs already is not mixed with another.
 fn refuse_used(out: &Path) -> Result<(), Failure> {
-    let used = |dir: std::fs::ReadDir| dir.flatten().any(|e| e.path().join("history.jsonl").exists());
+    let used =
+        |dir: std::fs::ReadDir| dir.flatten().any(|e| e.path().join("history.jsonl").exists());
     if std::fs::read_dir(out).is_ok_and(used) {
-        let message = format!("the output directory {} holds runs already; choose another with --out", out.display());
+        let message = format!(
+            "the output directory {} holds runs already; choose another with --out",
+            out.display()
+        );
         return Err(Failure::usage(message));
     }
     Ok(())
@@ -79,8 +96,10 @@ fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
             let subject = &run.subject;
             let seed = Seed(played.plan.seed);
-            let command =
-                format!("gauntlet run {} --broker '{}' --subject {subject} --seed {seed}", report.scenario, broker);
+            let command = format!(
+                "gauntlet run {} --broker '{}' --subject {subject} --seed {seed}",
+                report.scenario, broker
+            );
             say(format!("\n{}", summary::details(report, played, &command, Detail::Brief)));
         }
         RunOutcome::Broken(why) => say(format!("\nBROKEN {}: {why}", report.scenario)),

@@ -15,7 +15,10 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
     }
     let rate = s.workload.rate.map_or("as fast as confirmed".into(), |r| format!("{r} a second"));
     let told = &s.subject;
-    say(format!("\nworkload   {} messages of {} octets, {rate}", s.workload.messages, s.workload.body));
+    say(format!(
+        "\nworkload   {} messages of {} octets, {rate}",
+        s.workload.messages, s.workload.body
+    ));
     say(format!(
         "subject    {} workers, prefetch {}, heartbeat {} s, {} a message",
         told.workers,
@@ -39,7 +42,8 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
     for (i, id) in s.decides.iter().enumerate() {
         let head = if i == 0 { "decides" } else { "" };
         let checker = CHECKERS.iter().find(|c| c.id == id);
-        let words = checker.map_or(String::new(), |c| format!("{}: fails when {}", c.name, c.fails_when));
+        let words =
+            checker.map_or(String::new(), |c| format!("{}: fails when {}", c.name, c.fails_when));
         say(format!("{head:<10} {id:<4} {words}"));
     }
     Ok(0)

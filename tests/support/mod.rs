@@ -22,7 +22,10 @@ use tokio::sync::OnceCell;
 
 /// Brokers outlive the test that started them, so the runtime they live on does too.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be started")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be started")
 });
 
 /// The id of this run of the tests; what they start carries it.
@@ -36,7 +39,12 @@ type Shared = Arc<OnceCell<Result<Arc<Broker>, String>>>;
 /// The shared broker of this kind (`container`, `local`), or why there is none.
 fn shared(kind: &str) -> Result<Arc<Broker>, String> {
     static BROKERS: Mutex<BTreeMap<String, Shared>> = Mutex::new(BTreeMap::new());
-    let cell = BROKERS.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.to_owned()).or_default().clone();
+    let cell = BROKERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(kind.to_owned())
+        .or_default()
+        .clone();
     RUNTIME.block_on(cell.get_or_init(|| own(kind))).clone()
 }
 
@@ -48,7 +56,10 @@ async fn own(kind: &str) -> Result<Arc<Broker>, String> {
 /// Says why a test did not run; with `GAUNTLET_REQUIRE=all` that is a failure.
 pub fn skip(what: &str, why: &str) {
     let why = why.lines().next().unwrap_or_default();
-    assert!(std::env::var("GAUNTLET_REQUIRE").as_deref() != Ok("all"), "GAUNTLET_REQUIRE=all, but no {what}: {why}");
+    assert!(
+        std::env::var("GAUNTLET_REQUIRE").as_deref() != Ok("all"),
+        "GAUNTLET_REQUIRE=all, but no {what}: {why}"
+    );
     eprintln!("skipped: no {what}: {why}");
 }
 
@@ -61,18 +72,21 @@ pub fn broker(kind: &str) -> Option<Arc<Broker>> {
 pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
     // One own broker at a time: each takes a core to start.
     static OWN: Mutex<()> = Mutex::new(());
-    let own_broker = scenario.own_broker.then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
+    let own_broker =
+        scenario.own_broker.then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
     let broker = match &own_broker {
         Some(_) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
         None => broker(kind)?,
     };
     let alone = scenario.exclusive.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
-    let _together = (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
+    let _together =
+        (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
     // The same scenario may be played by several tests at a time.
     static PLAYED: AtomicU32 = AtomicU32::new(0);
     let number = PLAYED.fetch_add(1, Ordering::Relaxed);
     let vhost = format!("test-{}-{number}-{}-{}", *RUN, entrant.name, scenario.name);
-    let environment = Environment { broker: broker.clone(), vhost: vhost.clone(), alone: alone.is_some() };
+    let environment =
+        Environment { broker: broker.clone(), vhost: vhost.clone(), alone: alone.is_some() };
     let Entrant { name, promises, .. } = entrant;
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
@@ -97,5 +111,10 @@ pub fn explain(played: &Played) -> String {
         took: std::time::Duration::ZERO,
         outcome: RunOutcome::Judged(Box::new(played.clone())),
     };
-    details(&report, played, &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed), Detail::Brief)
+    details(
+        &report,
+        played,
+        &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed),
+        Detail::Brief,
+    )
 }

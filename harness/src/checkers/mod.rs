@@ -3,29 +3,29 @@
 //! Owns the catalogue of invariants (one table that feeds the runner, `gauntlet list`, the docs and
 //! the tests). A checker sees no socket and no clock; a checker that panics is Unknown.
 
-mod fired;
-mod loss;
-mod duplicate_after_ack;
-mod wrong_message_ack;
-mod double_settle;
-mod early_ack;
 mod ack_scope;
-mod leftovers;
-mod prefetch;
-mod effect_once;
-mod recovery;
 mod backoff;
-mod heartbeat;
-mod half_open;
 mod broker_leak;
+mod double_settle;
+mod drain;
+mod duplicate_after_ack;
+mod early_ack;
+mod effect_once;
+mod fatal_errors;
+mod fired;
+mod half_open;
+mod heartbeat;
+mod leftovers;
+mod loss;
+mod prefetch;
 mod process_leak;
 mod proof;
-mod drain;
-mod signals;
-mod fatal_errors;
+mod recovery;
 mod resurrection;
+mod signals;
 #[cfg(test)]
 mod testing;
+mod wrong_message_ack;
 
 use crate::history::History;
 use crate::history::ledger::Ledger;
@@ -121,7 +121,10 @@ pub fn decide_all(case: &Case<'_>) -> Vec<Finding> {
 fn decide(checker: &Checker, case: &Case<'_>) -> Finding {
     let guarded = std::panic::AssertUnwindSafe(|| (checker.decide)(case));
     let decision = std::panic::catch_unwind(guarded).unwrap_or_else(|_| {
-        Decision::unknown(format!("the checker {} panicked: this is a defect of Gauntlet", checker.id))
+        Decision::unknown(format!(
+            "the checker {} panicked: this is a defect of Gauntlet",
+            checker.id
+        ))
     });
     let decision = only_of_whole_runs(case, decision);
     Finding {
@@ -137,7 +140,8 @@ fn only_of_whole_runs(case: &Case<'_>, decision: Decision) -> Decision {
     if decision.outcome != Outcome::Pass || case.history.complete() {
         return decision;
     }
-    let summary = format!("the history stops before the end of the run; until then: {}", decision.summary);
+    let summary =
+        format!("the history stops before the end of the run; until then: {}", decision.summary);
     Decision { evidence: decision.evidence, ..Decision::unknown(summary) }
 }
 

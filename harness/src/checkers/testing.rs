@@ -49,19 +49,35 @@ impl Tale {
     }
 
     /// A frame at one tap only.
-    pub fn frame(&mut self, conn: u64, end: End, way: Way, channel: u16, name: &'static str, args: Args) -> &mut Tale {
+    pub fn frame(
+        &mut self,
+        conn: u64,
+        end: End,
+        way: Way,
+        channel: u16,
+        name: &'static str,
+        args: Args,
+    ) -> &mut Tale {
         let name = FrameName::parse(name).expect("a frame that exists");
         let frame = Frame { channel, name, size: 10, args };
         self.what(What::Wire { conn, end, way, frame })
     }
 
     /// A frame that passes from one end to the other.
-    pub fn passes(&mut self, conn: u64, way: Way, channel: u16, name: &'static str, args: Args) -> &mut Tale {
+    pub fn passes(
+        &mut self,
+        conn: u64,
+        way: Way,
+        channel: u16,
+        name: &'static str,
+        args: Args,
+    ) -> &mut Tale {
         let (near, far) = match way {
             Way::ToBroker => (End::Client, End::Broker),
             Way::ToClient => (End::Broker, End::Client),
         };
-        self.frame(conn, near, way, channel, name, args.clone()).frame(conn, far, way, channel, name, args)
+        self.frame(conn, near, way, channel, name, args.clone())
+            .frame(conn, far, way, channel, name, args)
     }
 
     /// A connection up to connection.open-ok, with this heartbeat (seconds).
@@ -72,8 +88,20 @@ impl Tale {
             .passes(conn, Way::ToBroker, 0, "protocol-header", Args::None)
             .passes(conn, Way::ToClient, 0, "connection.start", Args::None)
             .passes(conn, Way::ToBroker, 0, "connection.start-ok", Args::None)
-            .passes(conn, Way::ToClient, 0, "connection.tune", Args::Tune { channel_max, frame_max, heartbeat: 60 })
-            .passes(conn, Way::ToBroker, 0, "connection.tune-ok", Args::TuneOk { channel_max, frame_max, heartbeat })
+            .passes(
+                conn,
+                Way::ToClient,
+                0,
+                "connection.tune",
+                Args::Tune { channel_max, frame_max, heartbeat: 60 },
+            )
+            .passes(
+                conn,
+                Way::ToBroker,
+                0,
+                "connection.tune-ok",
+                Args::TuneOk { channel_max, frame_max, heartbeat },
+            )
             .passes(conn, Way::ToBroker, 0, "connection.open", Args::Open { vhost: "/".into() })
             .passes(conn, Way::ToClient, 0, "connection.open-ok", Args::None)
     }
@@ -81,13 +109,30 @@ impl Tale {
     /// A channel with a prefetch and a consumer "c<channel>" with manual ack.
     pub fn consume(&mut self, conn: u64, channel: u16, prefetch: u16) -> &mut Tale {
         let tag = format!("c{channel}");
-        let ask = Args::Consume { queue: "work".into(), consumer_tag: tag.clone(), no_ack: false, exclusive: false };
+        let ask = Args::Consume {
+            queue: "work".into(),
+            consumer_tag: tag.clone(),
+            no_ack: false,
+            exclusive: false,
+        };
         self.passes(conn, Way::ToBroker, channel, "channel.open", Args::None)
             .passes(conn, Way::ToClient, channel, "channel.open-ok", Args::None)
-            .passes(conn, Way::ToBroker, channel, "basic.qos", Args::Qos { prefetch_count: prefetch, global: false })
+            .passes(
+                conn,
+                Way::ToBroker,
+                channel,
+                "basic.qos",
+                Args::Qos { prefetch_count: prefetch, global: false },
+            )
             .passes(conn, Way::ToClient, channel, "basic.qos-ok", Args::None)
             .passes(conn, Way::ToBroker, channel, "basic.consume", ask)
-            .passes(conn, Way::ToClient, channel, "basic.consume-ok", Args::ConsumeOk { consumer_tag: tag })
+            .passes(
+                conn,
+                Way::ToClient,
+                channel,
+                "basic.consume-ok",
+                Args::ConsumeOk { consumer_tag: tag },
+            )
     }
 
     /// A message published and confirmed.
@@ -96,7 +141,15 @@ impl Tale {
     }
 
     /// A delivery complete at one end only.
-    pub fn deliver_at(&mut self, end: End, conn: u64, channel: u16, tag: u64, id: u32, redelivered: bool) -> &mut Tale {
+    pub fn deliver_at(
+        &mut self,
+        end: End,
+        conn: u64,
+        channel: u16,
+        tag: u64,
+        id: u32,
+        redelivered: bool,
+    ) -> &mut Tale {
         let args = Args::Deliver {
             consumer_tag: format!("c{channel}"),
             delivery_tag: tag,
@@ -104,7 +157,11 @@ impl Tale {
             exchange: String::new(),
             routing_key: "work".into(),
         };
-        let header = Args::Header { body_size: 10, message_id: Some(format!("m{id}")), delivery_mode: Some(2) };
+        let header = Args::Header {
+            body_size: 10,
+            message_id: Some(format!("m{id}")),
+            delivery_mode: Some(2),
+        };
         self.frame(conn, end, Way::ToClient, channel, "basic.deliver", args)
             .frame(conn, end, Way::ToClient, channel, "header", header)
             .frame(conn, end, Way::ToClient, channel, "body", Args::None)
@@ -112,14 +169,26 @@ impl Tale {
 
     /// A delivery that arrives.
     pub fn deliver(&mut self, conn: u64, channel: u16, tag: u64, id: u32) -> &mut Tale {
-        self.deliver_at(End::Broker, conn, channel, tag, id, false)
-            .deliver_at(End::Client, conn, channel, tag, id, false)
+        self.deliver_at(End::Broker, conn, channel, tag, id, false).deliver_at(
+            End::Client,
+            conn,
+            channel,
+            tag,
+            id,
+            false,
+        )
     }
 
     /// A redelivery that arrives.
     pub fn redeliver(&mut self, conn: u64, channel: u16, tag: u64, id: u32) -> &mut Tale {
-        self.deliver_at(End::Broker, conn, channel, tag, id, true)
-            .deliver_at(End::Client, conn, channel, tag, id, true)
+        self.deliver_at(End::Broker, conn, channel, tag, id, true).deliver_at(
+            End::Client,
+            conn,
+            channel,
+            tag,
+            id,
+            true,
+        )
     }
 
     /// A handling with its effect, `ok` or not.
@@ -160,7 +229,9 @@ impl Tale {
 
     /// The subject is asked to stop and ends cleanly.
     pub fn stops(&mut self, conn: u64) -> &mut Tale {
-        self.what(What::StopRequested).close(conn).what(What::SubjectEnded { how: SubjectEnd::Clean })
+        self.what(What::StopRequested)
+            .close(conn)
+            .what(What::SubjectEnded { how: SubjectEnd::Clean })
     }
 
     /// The history is complete; what the checker says of it.

@@ -57,7 +57,12 @@ impl History {
                 Err(_) if i + 1 == lines && !text.ends_with('\n') => break,
                 Err(source) => {
                     let text = line.chars().take(120).collect();
-                    return Err(HistoryError::Line { path: path.to_owned(), line: i + 1, source, text });
+                    return Err(HistoryError::Line {
+                        path: path.to_owned(),
+                        line: i + 1,
+                        source,
+                        text,
+                    });
                 }
             }
         }

@@ -57,7 +57,8 @@ impl Recorder {
     pub fn new(file: Option<&Path>) -> std::io::Result<Recorder> {
         let file = file.map(File::create_new).transpose()?.map(BufWriter::new);
         let state = State { file, events: Vec::new(), ledger: Ledger::default(), lost: None };
-        let shared = Shared { began: Instant::now(), state: Mutex::new(state), changed: Notify::new() };
+        let shared =
+            Shared { began: Instant::now(), state: Mutex::new(state), changed: Notify::new() };
         Ok(Recorder { shared: Arc::new(shared) })
     }
 
@@ -159,7 +160,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_when_the_condition_holds_or_says_what_is_missing() {
         let recorder = Recorder::new(None).expect("memory");
-        let two = |l: &Ledger| Progress::when(l.confirmed >= 2, || format!("{} of 2 confirmed", l.confirmed));
+        let two = |l: &Ledger| {
+            Progress::when(l.confirmed >= 2, || format!("{} of 2 confirmed", l.confirmed))
+        };
         recorder.record(What::Confirmed { id: 0 });
         let missing = recorder.until(Duration::from_secs(1), two).await;
         assert_eq!(missing, Err("after 1s: 1 of 2 confirmed".into()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::runtime::default_runtime;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties, Event};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
 
@@ -59,10 +59,17 @@ impl Line {
         self.connection.status().connected()
     }
 
-    /// Waits until the connection is over.
+    /// Waits until the connection fails, or is closed by the broker.
     pub(super) async fn lost(&self) {
         let mut events = Box::pin(self.connection.events_listener());
-        while self.connected() && events.next().await.is_some() {}
+        let mut alive = self.connected();
+        while alive {
+            // A channel's error comes here too, and leaves the connection connected.
+            alive = match events.next().await {
+                Some(Event::Error(_)) => self.connected(),
+                other => other.is_some(),
+            };
+        }
     }
 
     /// The runtime everything of it runs on; it has one thread.
@@ -73,8 +80,13 @@ impl Line {
     /// Closes it in order, if it is open, within a limit.
     pub(super) async fn close(&self, limit: Duration) {
         if self.connected() {
-            // An answer that does not come changes nothing: the drop cuts.
-            let _ = within(limit, self.connection.close(200, "done".into())).await;
+            // An answer that does not come changes nothing: the drop cuts. The loss is polled first: it
+            // must know the connection from before the close.
+            tokio::select! {
+                biased;
+                () = self.lost() => {}
+                _ = within(limit, self.connection.close(200, "done".into())) => {}
+            }
         }
     }
 }

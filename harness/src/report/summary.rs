@@ -20,7 +20,9 @@ const AROUND: usize = 1;
 /// One scenario in one line: verdict, name, time, and what matters most about it.
 pub fn line(report: &RunReport) -> String {
     let (verdict, note) = match &report.outcome {
-        RunOutcome::Judged(played) => (played.judgement.verdict.to_string(), headline(&played.judgement)),
+        RunOutcome::Judged(played) => {
+            (played.judgement.verdict.to_string(), headline(&played.judgement))
+        }
         RunOutcome::Skipped(why) => ("skipped".into(), why.clone()),
         RunOutcome::Broken(why) => ("broken".into(), why.lines().next().unwrap_or_default().into()),
     };
@@ -30,7 +32,8 @@ pub fn line(report: &RunReport) -> String {
 /// The worst finding; for a pass, what was recovered from.
 fn headline(judgement: &Judgement) -> String {
     let worst = judgement.failures().chain(judgement.unknowns()).next();
-    let recovered = judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
+    let recovered =
+        judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
     match (worst, recovered) {
         (Some(finding), _) => format!("{} {}", finding.checker, finding.summary),
         (None, Some(finding)) => finding.summary.clone(),
@@ -89,7 +92,8 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
             }
         }
     }
-    let _ = writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, Seed(plan.seed));
+    let _ =
+        writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, Seed(plan.seed));
     if let Some(dir) = &report.dir {
         let _ = writeln!(text, "  history {}", dir.join("history.jsonl").display());
         if detail == Detail::Brief {

@@ -34,7 +34,9 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
         hint: nearest_hint(e.message()),
     })?;
     if !(scenario.name.is_empty() && scenario.story.is_empty()) {
-        let message = "`name` and `story` are not keys: the file's name and the comment on top of it are".to_owned();
+        let message =
+            "`name` and `story` are not keys: the file's name and the comment on top of it are"
+                .to_owned();
         return Err(ScenarioError::Value { name: name.to_owned(), message });
     }
     scenario.name = name.to_owned();
@@ -44,8 +46,7 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
 }
 
 fn story(text: &str) -> String {
-    let lines: Vec<&str> =
-        text.lines().map_while(|l| l.strip_prefix('#')).map(str::trim).collect();
+    let lines: Vec<&str> = text.lines().map_while(|l| l.strip_prefix('#')).map(str::trim).collect();
     lines.join("\n")
 }
 
@@ -72,7 +73,9 @@ fn check(s: &Scenario) -> Result<(), String> {
         if !CHECKERS.iter().any(|c| c.id == id) {
             let near = nearest(id, CHECKERS.iter().map(|c| c.id));
             let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-            return Err(format!("`decides` names no checker: `{id}`{near} (`gauntlet list` shows them)"));
+            return Err(format!(
+                "`decides` names no checker: `{id}`{near} (`gauntlet list` shows them)"
+            ));
         }
     }
     within("workload.messages", s.workload.messages, 1, 1_000_000)?;
@@ -86,7 +89,9 @@ fn check(s: &Scenario) -> Result<(), String> {
     within("subject.prefetch", s.subject.prefetch.into(), 1, 65_535)?;
     for pattern in &s.expect.sees {
         if !(pattern.starts_with("> ") || pattern.starts_with("< ")) {
-            return Err(format!("`expect.sees` has `{pattern}`: write `> METHOD` (to the broker) or `< METHOD [CODE]`"));
+            return Err(format!(
+                "`expect.sees` has `{pattern}`: write `> METHOD` (to the broker) or `< METHOD [CODE]`"
+            ));
         }
     }
     for (i, step) in s.steps.iter().enumerate() {
@@ -96,7 +101,11 @@ fn check(s: &Scenario) -> Result<(), String> {
 }
 
 fn within(key: &str, value: u32, low: u32, high: u32) -> Result<(), String> {
-    if (low..=high).contains(&value) { Ok(()) } else { Err(format!("`{key}` is {value}: {low} to {high}")) }
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}: {low} to {high}"))
+    }
 }
 
 fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
@@ -104,7 +113,9 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
     if given.iter().filter(|g| **g).count() != 1 {
         return Err("needs exactly one of `fault`, `broker` and `subject`".into());
     }
-    if step.fault.is_none() && (step.connections.is_some() || matches!(step.when, Trigger::Frame { .. })) {
+    if step.fault.is_none()
+        && (step.connections.is_some() || matches!(step.when, Trigger::Frame { .. }))
+    {
         return Err("has `connections` or a `frame` trigger: these go with `fault` only".into());
     }
     if step.fault.is_none() && step.lasts.is_some() {
@@ -117,9 +128,9 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
     let messages = s.workload.messages;
     match step.when {
         Trigger::Handled(n) => within("when.handled", n, 0, messages - 1),
-        Trigger::HandledBetween { from, to } if from >= to => {
-            Err(format!("has `when.handled_between` from {from} to {to}: `from` must be below `to`"))
-        }
+        Trigger::HandledBetween { from, to } if from >= to => Err(format!(
+            "has `when.handled_between` from {from} to {to}: `from` must be below `to`"
+        )),
         Trigger::HandledBetween { to, .. } => within("when.handled_between.to", to, 1, messages),
         _ => Ok(()),
     }
@@ -148,7 +159,10 @@ mod tests {
     #[case("[expect]\nsees = [\"basic.cancel\"]", "`expect.sees` has `basic.cancel`")]
     #[case("[[step]]\nwhen = \"idle\"", "step 1 needs exactly one of")]
     #[case("[[step]]\nwhen = \"idel\"\nbroker = \"kill\"", "did you mean `idle`?")]
-    #[case("[[step]]\nwhen = { handled = 300 }\nbroker = \"kill\"", "`when.handled` is 300: 0 to 299")]
+    #[case(
+        "[[step]]\nwhen = { handled = 300 }\nbroker = \"kill\"",
+        "`when.handled` is 300: 0 to 299"
+    )]
     #[case("[[step]]\nwhen = \"idle\"\nbroker = \"kill\"\nlasts = \"1s\"", "`lasts`")]
     fn what_is_wrong_is_quoted(#[case] tail: &str, #[case] expect: &str) {
         let text = format!("{HEAD}{tail}\n");
@@ -159,7 +173,8 @@ mod tests {
 
     #[test]
     fn an_unknown_checker_is_refused() {
-        let error = parse("x", "title = \"t\"\ndecides = [\"I1x\"]").expect_err("unknown").to_string();
+        let error =
+            parse("x", "title = \"t\"\ndecides = [\"I1x\"]").expect_err("unknown").to_string();
         assert!(error.contains("`I1x`") && error.contains("did you mean `I1`?"), "{error}");
     }
 }

@@ -64,26 +64,38 @@ fn what(step: &Step) -> String {
 
 fn fault_in_words(fault: &Fault) -> String {
     match fault {
-        Fault::Latency { way, delay, jitter } if jitter.is_zero() => format!("latency of {}{}", time(*delay), along(*way)),
+        Fault::Latency { way, delay, jitter } if jitter.is_zero() => {
+            format!("latency of {}{}", time(*delay), along(*way))
+        }
         Fault::Latency { way, delay, jitter } => {
             format!("latency of {} give or take {}{}", time(*delay), time(*jitter), along(*way))
         }
-        Fault::Bandwidth { way, bytes_per_second } => format!("at most {bytes_per_second} octets a second{}", along(*way)),
+        Fault::Bandwidth { way, bytes_per_second } => {
+            format!("at most {bytes_per_second} octets a second{}", along(*way))
+        }
         Fault::Slice { way, size, .. } => format!("writes of {size} octets{}", along(*way)),
-        Fault::Limit { way, bytes, how } => format!("{} after {bytes} octets{}", cut(*how), along(*way)),
+        Fault::Limit { way, bytes, how } => {
+            format!("{} after {bytes} octets{}", cut(*how), along(*way))
+        }
         Fault::SlowClose { delay } => format!("the end of the stream comes {} late", time(*delay)),
         Fault::Rst { side } => format!("reset (RST){}", towards(*side)),
         Fault::Fin { side } => format!("closed (FIN){}", towards(*side)),
         Fault::Blackhole { way, resume: false } => format!("blackhole{}", along(*way)),
-        Fault::Blackhole { way, resume: true } => format!("blackhole{}, delivered later", along(*way)),
+        Fault::Blackhole { way, resume: true } => {
+            format!("blackhole{}, delivered later", along(*way))
+        }
         Fault::Stall { way } => format!("stall{}", along(*way)),
         Fault::Refuse {} => "the port refuses connections".into(),
         Fault::Ignore {} => "new connections are accepted and never answered".into(),
-        Fault::AcceptThenClose { how } => format!("new connections are accepted, then {} at once", cut(*how)),
+        Fault::AcceptThenClose { how } => {
+            format!("new connections are accepted, then {} at once", cut(*how))
+        }
         Fault::LimitConnections { max } => format!("at most {max} connections"),
         Fault::Drop {} => "the frame vanishes".into(),
         Fault::Hold { delay } => format!("the frame and what follows wait {}", time(*delay)),
-        Fault::Corrupt { byte, xor } => format!("octet {byte} of the frame is XORed with {xor:#04x}"),
+        Fault::Corrupt { byte, xor } => {
+            format!("octet {byte} of the frame is XORed with {xor:#04x}")
+        }
         Fault::Truncate { keep } => format!("only the first {keep} octets of the frame pass"),
     }
 }

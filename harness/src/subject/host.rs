@@ -70,7 +70,8 @@ impl Host {
             });
             runtime.shutdown_timeout(TEAR_DOWN);
         };
-        let thread = std::thread::Builder::new().name("subject-main".into()).spawn(body).map_err(failed)?;
+        let thread =
+            std::thread::Builder::new().name("subject-main".into()).spawn(body).map_err(failed)?;
         Ok(Host { runtime: handle, thread: Some(thread), ended, release: Some(release) })
     }
 

@@ -16,8 +16,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use host::{Host, HostError};
-pub use resources::{Resources, count};
 pub use promises::{BackoffPromise, Jitter, Promises, Refused};
+pub use resources::{Resources, count};
 pub use url::AmqpUrl;
 pub use work::{Job, Work};
 

@@ -82,9 +82,15 @@ fn tell(job: &Job, event: &Event) {
     match event {
         Event::Dialing { attempt, .. } => job.attempt(attempt.saturating_sub(1)),
         Event::ConnectionLost { reason, .. } => job.said(format!("connection lost: {reason}")),
-        Event::ChannelLost { worker, reason } => job.said(format!("worker {worker} lost its channel: {reason}")),
-        Event::Cancelled { worker, .. } => job.said(format!("worker {worker} was cancelled by the broker")),
-        Event::Duplicate { id } => job.said(format!("{id} was handled before: acked without handling")),
+        Event::ChannelLost { worker, reason } => {
+            job.said(format!("worker {worker} lost its channel: {reason}"))
+        }
+        Event::Cancelled { worker, .. } => {
+            job.said(format!("worker {worker} was cancelled by the broker"))
+        }
+        Event::Duplicate { id } => {
+            job.said(format!("{id} was handled before: acked without handling"))
+        }
         Event::GaveUp { reason } => job.said(format!("gave up: {reason}")),
         _ => {}
     }

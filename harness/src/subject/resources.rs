@@ -45,7 +45,9 @@ fn sockets_to(process: &Path, link: SocketAddr) -> Option<u32> {
     let held = std::fs::read_dir(process.join("fd"))
         .ok()?
         .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
-        .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .filter_map(|target| {
+            Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
         .filter(|inode| inodes.contains(inode.as_str()));
     Some(held.count() as u32)
 }

@@ -321,5 +321,5 @@ fn a_message_counts_as_handled_once() {
     let ledger = wire.what(started()).what(ended(true)).fold();
     assert_eq!(ledger.handled, 1);
     assert_eq!(ledger.messages[&1].handled().map(|m| m.seq), Some(3));
-    assert_eq!(ledger.running(), 0);
+    assert_eq!(ledger.running, 0);
 }

@@ -1,0 +1,340 @@
+//! One opening of one channel: its deliveries, how each was settled, and the fate of each settlement.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gauntlet_network::{Args, End, Frame};
+
+use super::life::Mark;
+
+/// One opening of one channel of one connection: what a delivery tag is scoped to.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// Connection.
+    pub conn: u64,
+    /// Channel number.
+    pub channel: u16,
+    /// channel.open at the subject's end.
+    pub opened: Mark,
+    /// Prefetch counts set by basic.qos at the subject's end, in order.
+    pub qos: Vec<(Mark, u16)>,
+    /// Consumers, in order.
+    pub consumers: Vec<Consumer>,
+    /// Deliveries by tag.
+    pub deliveries: BTreeMap<u64, Delivery>,
+    /// Acks, nacks and rejects in the order the subject sent them.
+    pub settlements: Vec<Settlement>,
+    /// The subject knew, or should have known, that the epoch was over: its own close, the broker's
+    /// close at its end, or the end of the socket at its side.
+    pub client_over: Option<Mark>,
+    /// The broker knew that the epoch was over.
+    pub broker_over: Option<Mark>,
+    /// The broker's replies, as (the request whole at the broker's end, the reply): everything that
+    /// reached the broker's end before the request is proven to have been read.
+    pub(super) replies: Vec<(Mark, Mark)>,
+    /// Requests at the broker's end without a reply so far, by method.
+    asked: VecDeque<(String, Mark)>,
+    /// What limits the broker's credit, as it reached the broker's end.
+    credit: Credit,
+}
+
+/// What reached the broker's end that decides how much it may send.
+#[derive(Clone, Debug, Default)]
+struct Credit {
+    limits: Vec<(Mark, u16)>,
+    consumes: Vec<(Mark, bool)>,
+    /// Something gave credit back, or took a message, outside of settlements: no proof by credit.
+    muddled: bool,
+}
+
+/// A consumer on an epoch.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// basic.consume at the subject's end.
+    pub asked: Mark,
+    /// The queue it asked for.
+    pub queue: String,
+    /// Whether it asked for no acknowledgements.
+    pub no_ack: bool,
+    /// basic.consume-ok at the subject's end.
+    pub ok: Option<Mark>,
+    /// Its tag, once known.
+    pub tag: String,
+    /// basic.cancel, as (who sent it, when at the subject's end).
+    pub cancelled: Option<(End, Mark)>,
+}
+
+/// One delivery on an epoch.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message, if it carries one of the harness's ids.
+    pub id: Option<u32>,
+    /// The redelivered flag on the wire.
+    pub redelivered: bool,
+    /// Consumer tag.
+    pub consumer: String,
+    /// Complete (method, header, body) at the broker's end.
+    pub at_broker: Option<Mark>,
+    /// Complete at the subject's end.
+    pub at_client: Option<Mark>,
+    /// The settlements that cover it, as indexes into [`Epoch::settlements`].
+    pub settled: Vec<usize>,
+}
+
+/// An ack, nack or reject.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Which of the three, and whether the message goes back.
+    pub kind: Settle,
+    /// Delivery tag.
+    pub tag: u64,
+    /// Whether it covers every earlier outstanding tag too.
+    pub multiple: bool,
+    /// At the subject's end.
+    pub at_client: Mark,
+    /// At the broker's end, whole.
+    pub at_broker: Option<Mark>,
+    /// What became of it.
+    pub fate: Fate,
+    /// What proves that it was received: the reply, or the delivery that needed its credit.
+    pub proof: Option<Mark>,
+    /// The tags it covered that were outstanding when the subject sent it.
+    pub covers: Vec<u64>,
+}
+
+/// The kind of a settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// basic.ack
+    Ack,
+    /// basic.nack
+    Nack {
+        /// Put back into the queue.
+        requeue: bool,
+    },
+    /// basic.reject
+    Reject {
+        /// Put back into the queue.
+        requeue: bool,
+    },
+}
+
+impl Settle {
+    /// Whether the message leaves the queue (for good, or for a dead-letter queue).
+    pub fn consumes(self) -> bool {
+        matches!(
+            self,
+            Settle::Ack | Settle::Nack { requeue: false } | Settle::Reject { requeue: false }
+        )
+    }
+
+    /// In words: the subject ... it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Settle::Ack => "acked",
+            Settle::Nack { requeue: true } | Settle::Reject { requeue: true } => "put back",
+            Settle::Nack { .. } | Settle::Reject { .. } => "rejected",
+        }
+    }
+}
+
+/// The three fates of a settlement (DESIGN, rule 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker's end forwarded it, and something the broker did later proves that it was read: a
+    /// reply to a later request on that channel, an orderly close, or a delivery that the prefetch
+    /// limit would not have allowed without it.
+    Received,
+    /// It never reached the broker's end whole.
+    Dropped,
+    /// Written to the broker, and nothing proves it read; or nobody listened at the broker's end.
+    Unknown,
+}
+
+impl Epoch {
+    pub(super) fn new(conn: u64, channel: u16, opened: Mark) -> Epoch {
+        Epoch {
+            conn,
+            channel,
+            opened,
+            qos: Vec::new(),
+            consumers: Vec::new(),
+            deliveries: BTreeMap::new(),
+            settlements: Vec::new(),
+            client_over: None,
+            broker_over: None,
+            replies: Vec::new(),
+            asked: VecDeque::new(),
+            credit: Credit::default(),
+        }
+    }
+
+    /// The prefetch in force for its consumers; `None` when it never was limited.
+    pub fn prefetch(&self) -> Option<u16> {
+        self.qos.last().map(|(_, n)| *n).filter(|n| *n > 0)
+    }
+
+    pub(super) fn sent(&mut self, frame: &Frame, at: Mark) {
+        match &frame.args {
+            Args::Qos { prefetch_count, .. } => self.qos.push((at, *prefetch_count)),
+            Args::Consume { queue, no_ack, consumer_tag, .. } => self.consumers.push(Consumer {
+                asked: at,
+                queue: queue.clone(),
+                no_ack: *no_ack,
+                ok: None,
+                tag: consumer_tag.clone(),
+                cancelled: None,
+            }),
+            Args::Cancel { consumer_tag } => self.cancelled(consumer_tag, End::Client, at),
+            Args::Close { .. } => {
+                self.client_over.get_or_insert(at);
+            }
+            args => {
+                if let Some((kind, tag, multiple)) = settlement(args) {
+                    self.settle(kind, tag, multiple, at);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, kind: Settle, tag: u64, multiple: bool, at: Mark) {
+        let index = self.settlements.len();
+        let mut covers = Vec::new();
+        let range = if multiple { 0..=if tag == 0 { u64::MAX } else { tag } } else { tag..=tag };
+        for (tag, delivery) in self.deliveries.range_mut(range) {
+            // A `multiple` covers what the subject has outstanding; a single one names its tag in any case.
+            if !multiple || (delivery.settled.is_empty() && delivery.at_client.is_some()) {
+                delivery.settled.push(index);
+                covers.push(*tag);
+            }
+        }
+        let (at_broker, proof, fate) = (None, None, Fate::Unknown);
+        let settlement =
+            Settlement { kind, tag, multiple, at_client: at, at_broker, fate, proof, covers };
+        self.settlements.push(settlement);
+    }
+
+    /// The messages that a settlement, whole at the broker's end, covers.
+    pub(super) fn reached_broker(&mut self, frame: &Frame, at: Mark) -> Vec<u32> {
+        let mut settled = Vec::new();
+        if let Some((kind, tag, multiple)) = settlement(&frame.args) {
+            let same = |s: &&mut Settlement| {
+                s.at_broker.is_none() && (s.kind, s.tag, s.multiple) == (kind, tag, multiple)
+            };
+            if let Some(s) = self.settlements.iter_mut().find(same) {
+                s.at_broker = Some(at);
+                let deliveries = &self.deliveries;
+                settled.extend(s.covers.iter().filter_map(|tag| deliveries.get(tag)?.id));
+            }
+        }
+        match &frame.args {
+            Args::Qos { prefetch_count, .. } => self.credit.limits.push((at, *prefetch_count)),
+            Args::Consume { no_ack, .. } => self.credit.consumes.push((at, *no_ack)),
+            Args::Recover { .. } | Args::Get { .. } => self.credit.muddled = true,
+            _ => {}
+        }
+        if is_request(&frame.name) {
+            self.asked.push_back((frame.name.to_string(), at));
+        }
+        settled
+    }
+
+    pub(super) fn broker_said(&mut self, frame: &Frame, at: Mark) {
+        // Replies come in the order of their requests; one that was not wanted (no-wait) has none.
+        let replied = |asked: &(String, Mark)| {
+            let rest = frame.name.strip_prefix(asked.0.as_str());
+            rest == Some("-ok") || rest == Some("-empty")
+        };
+        if let Some(i) = self.asked.iter().position(replied).filter(|_| self.broker_over.is_none())
+        {
+            let asked = self.asked.drain(..=i).next_back();
+            self.replies.extend(asked.map(|(_, asked)| (asked, at)));
+        }
+        if matches!(frame.args, Args::Close { .. }) || &*frame.name == "channel.close-ok" {
+            self.broker_over.get_or_insert(at);
+        }
+    }
+
+    pub(super) fn reached_client(&mut self, frame: &Frame, at: Mark) {
+        match &frame.args {
+            Args::ConsumeOk { consumer_tag } => {
+                if let Some(c) = self.consumers.iter_mut().find(|c| c.ok.is_none()) {
+                    c.ok = Some(at);
+                    c.tag.clone_from(consumer_tag);
+                }
+            }
+            Args::Cancel { consumer_tag } => self.cancelled(consumer_tag, End::Broker, at),
+            Args::Close { .. } => {
+                self.client_over.get_or_insert(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn cancelled(&mut self, tag: &str, by: End, at: Mark) {
+        if let Some(c) = self.consumers.iter_mut().find(|c| c.tag == tag) {
+            c.cancelled.get_or_insert((by, at));
+        }
+    }
+
+    pub(super) fn decide_fates(&mut self, tapped: bool) {
+        let by_credit = self.proofs_by_credit();
+        let mut reached = 0;
+        for s in &mut self.settlements {
+            let Some(at_broker) = s.at_broker else {
+                s.fate = if tapped { Fate::Dropped } else { Fate::Unknown };
+                continue;
+            };
+            let reply =
+                self.replies.iter().find(|(asked, _)| at_broker <= *asked).map(|(_, reply)| *reply);
+            let credit = by_credit.get(reached).copied().filter(|_| !s.covers.is_empty());
+            s.proof = reply.or(credit);
+            s.fate = if s.proof.is_some() { Fate::Received } else { Fate::Unknown };
+            reached += s.covers.len();
+        }
+    }
+
+    /// The deliveries that prove the first, second... settled delivery to have been read: with a
+    /// prefetch of P the broker has sent P + n deliveries only if n of them were settled.
+    fn proofs_by_credit(&self) -> Vec<Mark> {
+        let Credit { limits, consumes, muddled } = &self.credit;
+        let [(consumed, false)] = consumes[..] else { return Vec::new() };
+        let before = limits.first().is_some_and(|(at, _)| *at < consumed);
+        if *muddled || !before || limits.iter().any(|(_, n)| *n == 0) {
+            return Vec::new();
+        }
+        let prefetch = limits.iter().map(|(_, n)| usize::from(*n)).max().unwrap_or(0);
+        let mut sent: Vec<Mark> = self.deliveries.values().filter_map(|d| d.at_broker).collect();
+        sent.sort();
+        sent.split_off(prefetch.min(sent.len()))
+    }
+}
+
+fn settlement(args: &Args) -> Option<(Settle, u64, bool)> {
+    match args {
+        Args::Ack { delivery_tag, multiple } => Some((Settle::Ack, *delivery_tag, *multiple)),
+        Args::Nack { delivery_tag, multiple, requeue } => {
+            Some((Settle::Nack { requeue: *requeue }, *delivery_tag, *multiple))
+        }
+        Args::Reject { delivery_tag, requeue } => {
+            Some((Settle::Reject { requeue: *requeue }, *delivery_tag, false))
+        }
+        // basic.recover puts back everything outstanding on the channel.
+        Args::Recover { .. } => Some((Settle::Nack { requeue: true }, 0, true)),
+        _ => None,
+    }
+}
+
+/// Methods that the broker answers, on the channel, after all that came before them.
+fn is_request(name: &str) -> bool {
+    matches!(
+        name,
+        "basic.qos"
+            | "basic.consume"
+            | "basic.cancel"
+            | "basic.recover"
+            | "basic.get"
+            | "channel.close"
+            | "queue.declare"
+            | "queue.bind"
+    )
+}
