@@ -91,7 +91,7 @@ impl Backstage {
             let options = BasicGetOptions { no_ack: true };
             while let Some(message) = self
                 .channel
-                .basic_get(name.as_str().into(), options.clone())
+                .basic_get(name.as_str().into(), options)
                 .await
                 .map_err(failed(format!("take a message from `{name}`")))?
             {

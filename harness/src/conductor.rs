@@ -323,12 +323,12 @@ fn outage(fault: &Fault) -> Outage {
         Fault::Rst { .. }
         | Fault::Fin { .. }
         | Fault::Limit { .. }
-        | Fault::Drop {}
+        | Fault::Drop
         | Fault::Corrupt { .. } => Outage::Momentary,
         Fault::Blackhole { .. }
         | Fault::Stall { .. }
-        | Fault::Refuse {}
-        | Fault::Ignore {}
+        | Fault::Refuse
+        | Fault::Ignore
         | Fault::AcceptThenClose { .. } => Outage::WhileInForce,
         _ => Outage::None,
     }

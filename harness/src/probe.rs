@@ -14,6 +14,8 @@ use crate::subject::count;
 
 /// Between two questions to the broker about the same thing.
 pub const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// The broker's figures lag by up to a second.
+const LAG: Duration = Duration::from_millis(1300);
 /// How long a broker may take to list a connection it has accepted.
 const LISTED: Duration = Duration::from_secs(8);
 
@@ -66,26 +68,32 @@ impl<'a> Probe<'a> {
         Ok(all)
     }
 
-    /// Records what the broker holds for the subject once it is as `wanted`, or as it is after `bound`.
+    /// Records what the broker holds for the subject once it is as `wanted`, or has stayed the same for
+    /// longer than the broker's figures lag when `settles` allows that, or as it is after `bound`.
     pub async fn broker_holds(
         &self,
-        vhost: &str,
-        queue: &str,
+        (vhost, queue): (&str, &str),
         at: Moment,
         bound: Duration,
+        settles: bool,
         wanted: impl Fn(&Holds) -> bool,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Holds, BrokerError> {
         let deadline = Instant::now() + bound;
-        let holds = loop {
-            let holds = self.holds(vhost, queue).await?;
-            if wanted(&holds) || Instant::now() >= deadline {
-                break holds;
+        let mut last = (self.holds(vhost, queue).await?, Instant::now());
+        loop {
+            let settled = settles && last.1.elapsed() > LAG && last.0.consumers > 0;
+            if wanted(&last.0) || settled || Instant::now() >= deadline {
+                break;
             }
             tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
-        };
-        let Holds { connections, channels, consumers, unacked } = holds;
+            let holds = self.holds(vhost, queue).await?;
+            if holds != last.0 {
+                last = (holds, Instant::now());
+            }
+        }
+        let Holds { connections, channels, consumers, unacked } = last.0;
         self.recorder.record(What::BrokerHolds { connections, channels, consumers, unacked, at });
-        Ok(())
+        Ok(last.0)
     }
 
     async fn holds(&self, vhost: &str, queue: &str) -> Result<Holds, BrokerError> {

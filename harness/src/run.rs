@@ -147,8 +147,15 @@ async fn in_vhost(
         in_force: Vec::new(),
     };
     let job = job(plan, environment, &link, recorder, stop, abort);
-    let mut stage =
-        Stage { plan, recorder, vhost, probe: &probe, conductor, publisher: &mut publisher };
+    let mut stage = Stage {
+        plan,
+        recorder,
+        vhost,
+        probe: &probe,
+        conductor,
+        publisher: &mut publisher,
+        steady: None,
+    };
     let outcome = stage.play(entrant, job).await;
     publisher.stop().await;
     link.stop().await;
@@ -196,6 +203,8 @@ struct Stage<'a> {
     probe: &'a Probe<'a>,
     conductor: Conductor<'a>,
     publisher: &'a mut Publisher,
+    /// What the broker held in steady state, once asked.
+    steady: Option<Holds>,
 }
 
 impl Stage<'_> {
@@ -243,7 +252,7 @@ impl Stage<'_> {
         let consuming = started.is_ok();
         self.bounded(Phase::Start, started);
         if consuming {
-            self.broker_holds(Moment::Steady).await?;
+            self.steady_state().await?;
         }
         self.phase(Phase::Steady);
         self.publisher.go();
@@ -280,7 +289,7 @@ impl Stage<'_> {
         self.bounded(Phase::Drain, drained);
         self.probe.sample(Moment::Drained);
         if quiet {
-            self.broker_holds(Moment::Drained).await?;
+            self.drained_state().await?;
         }
         Ok(())
     }
@@ -305,13 +314,27 @@ impl Stage<'_> {
         Ok(empty)
     }
 
-    /// Asks the broker what it holds; its figures lag, so it is asked until they are what they should be.
-    async fn broker_holds(&self, at: Moment) -> Result<(), RunError> {
+    /// Asks the broker what it holds once the subject consumes. Its figures lag, so it is asked until they are
+    /// those of one connection with a channel and a consumer per worker, or do not change any more.
+    async fn steady_state(&mut self) -> Result<(), RunError> {
         let workers = u32::from(self.plan.scenario.subject.workers);
-        let settled = |h: &Holds| {
-            (h.connections, h.channels, h.consumers, h.unacked) == (1, workers, workers, Some(0))
-        };
-        Ok(self.probe.broker_holds(self.vhost, &self.plan.queue, at, SETTLE_BOUND, settled).await?)
+        let usual =
+            Holds { connections: 1, channels: workers, consumers: workers, unacked: Some(0) };
+        self.steady = Some(self.holds(Moment::Steady, true, usual).await?);
+        Ok(())
+    }
+
+    /// Asks again after everything was handled, until the figures are those of steady state or the bound is over.
+    async fn drained_state(&self) -> Result<(), RunError> {
+        if let Some(steady) = self.steady {
+            self.holds(Moment::Drained, false, Holds { unacked: Some(0), ..steady }).await?;
+        }
+        Ok(())
+    }
+
+    async fn holds(&self, at: Moment, settles: bool, wanted: Holds) -> Result<Holds, RunError> {
+        let whose = (self.vhost, self.plan.queue.as_str());
+        Ok(self.probe.broker_holds(whose, at, SETTLE_BOUND, settles, |h| *h == wanted).await?)
     }
 
     /// A subject that is refused gives up on its own, or keeps trying for as long as it is watched.
@@ -359,10 +382,9 @@ impl Stage<'_> {
         self.probe.sample(Moment::After);
         let bound = SETTLE_BOUND + 3 * self.plan.heartbeat();
         let gone = |h: &Holds| (h.connections, h.consumers, h.unacked.unwrap_or(0)) == (0, 0, 0);
-        Ok(self
-            .probe
-            .broker_holds(self.vhost, &self.plan.queue, Moment::After, bound, gone)
-            .await?)
+        let whose = (self.vhost, self.plan.queue.as_str());
+        self.probe.broker_holds(whose, Moment::After, bound, false, gone).await?;
+        Ok(())
     }
 
     fn phase(&self, phase: Phase) {

@@ -167,8 +167,7 @@ impl Work {
         let Some(interval) = self.interval else { return };
         // A publisher that fell behind (the broker was away) does not make up for it in a burst.
         *due = (*due + interval).max(Instant::now() - interval);
-        loop {
-            let Some((id, confirm)) = awaited.front_mut() else { break };
+        while let Some((id, confirm)) = awaited.front_mut() {
             match tokio::time::timeout_at(*due, confirm).await {
                 Ok(outcome) => {
                     let id = *id;

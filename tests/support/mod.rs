@@ -53,6 +53,7 @@ async fn own(kind: &str) -> Result<Arc<Broker>, String> {
     Broker::start(&spec, &RUN).await.map(Arc::new).map_err(|e| e.to_string())
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so where people look")]
 /// Says why a test did not run; with `GAUNTLET_REQUIRE=all` that is a failure.
 pub fn skip(what: &str, why: &str) {
     let why = why.lines().next().unwrap_or_default();

@@ -49,19 +49,22 @@ impl Queue {
             open(&self.broker, &self.vhost).await.expect("the broker is there again");
     }
 
-    /// So many more persistent messages, each confirmed.
+    /// So many more persistent messages, all confirmed.
     pub async fn publish(&mut self, count: usize) {
+        let mut confirms = Vec::new();
         for _ in 0..count {
             let id = format!("m{}", self.published.len());
-            let properties = BasicProperties::default()
-                .with_delivery_mode(2)
-                .with_message_id(id.as_str().into());
+            let properties = BasicProperties::default();
+            let properties = properties.with_delivery_mode(2).with_message_id(id.as_str().into());
             let options = BasicPublishOptions::default();
             let sent =
                 self.channel.basic_publish("".into(), QUEUE.into(), options, b"x", properties);
-            let confirmed = sent.await.expect("published").await.expect("the broker answers");
-            assert!(matches!(confirmed, Confirmation::Ack(_)), "{id}: {confirmed:?}");
+            confirms.push(sent.await.expect("it can be published"));
             self.published.insert(id);
+        }
+        for confirm in confirms {
+            let confirm = confirm.await.expect("the broker answers");
+            assert!(matches!(confirm, Confirmation::Ack(_)), "{confirm:?}");
         }
     }
 
@@ -75,11 +78,8 @@ impl Queue {
         let mut left = BTreeSet::new();
         until("every message is an effect or in the queue", Duration::from_secs(10), async || {
             let options = BasicGetOptions { no_ack: true };
-            while let Some(message) = self
-                .channel
-                .basic_get(QUEUE.into(), options.clone())
-                .await
-                .expect("the queue is there")
+            while let Some(message) =
+                self.channel.basic_get(QUEUE.into(), options).await.expect("the queue is there")
             {
                 let id = message.delivery.properties.message_id().as_ref().expect("ids are set");
                 assert!(left.insert(id.to_string()), "{id} is in the queue twice");

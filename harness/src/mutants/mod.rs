@@ -171,7 +171,7 @@ pub const MUTANTS: &[Mutant] = &[
         name: "skips-redelivered",
         habit: "takes a redelivered message for one it has handled, and acks it",
         seen_in: "no report in BUGS: the flag only says that it may have been seen",
-        scenario: "rst-load",
+        scenario: "cut-frame-header",
         checker: "I11",
         make: || entrant("skips-redelivered", Defect::SkipsRedelivered),
     },

@@ -85,13 +85,13 @@ fn fault_in_words(fault: &Fault) -> String {
             format!("blackhole{}, delivered later", along(*way))
         }
         Fault::Stall { way } => format!("stall{}", along(*way)),
-        Fault::Refuse {} => "the port refuses connections".into(),
-        Fault::Ignore {} => "new connections are accepted and never answered".into(),
+        Fault::Refuse => "the port refuses connections".into(),
+        Fault::Ignore => "new connections are accepted and never answered".into(),
         Fault::AcceptThenClose { how } => {
             format!("new connections are accepted, then {} at once", cut(*how))
         }
         Fault::LimitConnections { max } => format!("at most {max} connections"),
-        Fault::Drop {} => "the frame vanishes".into(),
+        Fault::Drop => "the frame vanishes".into(),
         Fault::Hold { delay } => format!("the frame and what follows wait {}", time(*delay)),
         Fault::Corrupt { byte, xor } => {
             format!("octet {byte} of the frame is XORed with {xor:#04x}")

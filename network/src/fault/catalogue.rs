@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     seed::Seed,
-    wire::{CutHow, Way},
+    wire::{CutHow, Side, Way},
 };
 
 /// What a fault acts on.
@@ -218,6 +218,15 @@ impl Fault {
             Self::Corrupt { byte, xor } => corrupt::acts(byte, xor, total),
             Self::Hold { delay } => hold::acts(delay, edge.offset(total)),
             _ => vec![(edge.offset(total), Act::Meet)],
+        }
+    }
+
+    /// To which ends a cut is done, and how; none for other faults.
+    pub(crate) fn cut(&self) -> Option<(Side, CutHow)> {
+        match *self {
+            Self::Rst { side } => Some((side, CutHow::Rst)),
+            Self::Fin { side } => Some((side, CutHow::Fin)),
+            _ => None,
         }
     }
 

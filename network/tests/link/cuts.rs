@@ -118,6 +118,27 @@ async fn a_point_counts_over_connections_and_cuts_only_where_it_is_met() {
     expect(&mut first_server, &ack(2)).await;
 }
 
+/// Whoever hears that a cut has fired may lift everything at once: what has fired is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_that_has_fired_is_done_however_soon_it_is_lifted() {
+    let rig = Rig::new().await;
+    for round in 0..200 {
+        let (mut client, mut server) = rig.pair().await;
+        let point = Point::new(Way::ToBroker, "basic.ack");
+        let id = rig.link.inject(Injection::from(RST).at(point)).await.unwrap();
+        let lifted = async {
+            while rig.link.fired(id) == 0 {
+                tokio::task::yield_now().await;
+            }
+            rig.link.lift_all().await.unwrap();
+        };
+        let settled = ack(1);
+        tokio::join!(lifted, send(&mut client, &settled));
+        assert_eq!(rest(&mut server).await.0, b"", "round {round}: the ack got through");
+        expect_reset(&mut client).await;
+    }
+}
+
 #[tokio::test]
 async fn a_point_injected_in_mid_frame_is_in_step() {
     let rig = Rig::new().await;

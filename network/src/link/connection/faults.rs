@@ -31,15 +31,20 @@ impl Connection {
     /// A point was met here: its fault is in force, on this connection or at the door.
     pub(super) fn meet(&mut self, way: Way, entry: &Arc<Entry>) {
         entry.since.get_or_init(Instant::now);
-        let fault = &entry.injection.fault;
-        match fault.kind() {
-            Kind::Stream | Kind::Cut if !self.met.iter().any(|(id, _)| *id == entry.id) => {
+        match entry.injection.fault.kind() {
+            Kind::Stream if !self.met.iter().any(|(id, _)| *id == entry.id) => {
                 self.met.push((entry.id, way));
                 self.install(entry, Some(way));
             }
             _ => {}
         }
-        if fault.kind() == Kind::Cut && entry.exhausted() {
+        self.shared.nudge.notify_one();
+    }
+
+    /// A cut was done at its point; the last of its matches retires it.
+    pub(super) fn spend(&self, entry: &Entry) {
+        entry.since.get_or_init(Instant::now);
+        if entry.exhausted() {
             entry.spent.store(true, Relaxed);
         }
         self.shared.nudge.notify_one();

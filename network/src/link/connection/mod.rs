@@ -296,7 +296,15 @@ impl Connection {
                 }
                 self.cut(side, how);
             }
-            Step::Met(entry) => self.meet(way, &entry),
+            // A cut is done where its point was met, before anything can lift it: it has fired.
+            Step::Met(entry) => match entry.injection.fault.cut() {
+                Some((side, how)) => {
+                    self.spend(&entry);
+                    self.done.push(entry.id);
+                    self.cut(side, how);
+                }
+                None => self.meet(way, &entry),
+            },
             Step::End(how) => self.end(way, how),
             Step::Stray => self.stray(way),
             Step::Broken(error) => self.broken(way, &error, shared),
