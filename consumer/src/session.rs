@@ -75,18 +75,20 @@ async fn within<T>(
 }
 
 impl Session {
-    /// Open a channel, apply the prefetch, consume: in this order, each within its deadline.
+    /// Open a channel, apply the prefetch, consume: in this order, each within its deadline. `None`
+    /// when a stop came before it consumed.
     pub(crate) async fn open(
         context: Arc<Context>,
         link: Arc<Link>,
         worker: usize,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Option<Self>, Trouble> {
         let settings = context.settings.clone();
         let deadlines = &settings.deadlines;
         let open = link.connection.create_channel();
         let channel =
             within(deadlines.channel, Phase::Channel, open).await.inspect_err(|trouble| {
-                if matches!(trouble, Trouble::Timeout { .. }) {
+                // At a stop, connection.close is asked for all the same.
+                if matches!(trouble, Trouble::Timeout { .. }) && !context.stop.is_cancelled() {
                     link.suspect();
                 }
             })?;
@@ -94,15 +96,22 @@ impl Session {
         let subscribe = async {
             let qos = channel.basic_qos(settings.prefetch, BasicQosOptions::default());
             within(deadlines.qos, Phase::Qos, qos).await?;
+            if context.stop.is_cancelled() {
+                return Ok(None);
+            }
             let tag = format!("{}-{worker}-{epoch}", settings.name);
             let options =
                 BasicConsumeOptions { exclusive: settings.exclusive, ..Default::default() };
             let queue = settings.queue.as_str().into();
             let consume = channel.basic_consume(queue, tag.into(), options, FieldTable::default());
-            within(deadlines.consume, Phase::Consume, consume).await
+            within(deadlines.consume, Phase::Consume, consume).await.map(Some)
         };
         let consumer = match subscribe.await {
-            Ok(consumer) => consumer,
+            Ok(Some(consumer)) => consumer,
+            Ok(None) => {
+                close(&channel, deadlines.close, &link).await;
+                return Ok(None);
+            }
             Err(trouble) => {
                 close(&channel, deadlines.channel, &link).await;
                 return Err(trouble);
@@ -111,7 +120,7 @@ impl Session {
         let consumer_tag = consumer.tag().to_string();
         context.set_consumed();
         context.board.emit(Event::Consuming { worker, epoch, consumer_tag });
-        Ok(Self {
+        Ok(Some(Self {
             gone: link.lost.child_token(),
             ending: context.stop.child_token(),
             context,
@@ -123,7 +132,7 @@ impl Session {
             waiting: VecDeque::new(),
             begun: FuturesUnordered::new(),
             consuming: true,
-        })
+        }))
     }
 
     /// Receive and handle until something ends it.

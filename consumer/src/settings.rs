@@ -59,7 +59,8 @@ pub struct Deadlines {
     /// Writing one acknowledgement.
     pub ack: Duration,
     /// At a stop: basic.cancel, channel.close and connection.close, each. A peer that does not answer
-    /// one of them is not asked the others.
+    /// one of them is not asked the others. Also how long a channel may still take to be set up; after
+    /// that connection.close is asked for.
     pub close: Duration,
     /// In-flight handlers at a graceful stop.
     pub drain: Duration,

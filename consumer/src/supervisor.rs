@@ -109,8 +109,9 @@ async fn connections(context: &Arc<Context>, remains: &mut JoinSet<()>) -> Ended
         while remains.try_join_next().is_some() {}
         let opened = tokio::select! {
             biased;
-            () = context.stop.cancelled() => return Ended::Stopped { orderly: false },
+            // First: a connection that is open already is closed in order.
             opened = dial.open(settings) => opened,
+            () = context.stop.cancelled() => return Ended::Stopped { orderly: false },
         };
         let link = match opened {
             Ok(link) => link,

@@ -31,18 +31,23 @@ pub(crate) async fn work(
     while let Some(attempt) = next_turn(&context, &link, &mut pace, worker, slow).await? {
         let opened = Session::open(context.clone(), link.clone(), worker);
         let opened = tokio::select! {
+            biased;
             opened = opened => opened,
             () = link.lost.cancelled() => return Ok(()),
+            // The connection's own close is still asked for.
+            () = patience(&context) => break,
         };
         let trouble = match opened {
             Err(_) if !link.connected() => return Ok(()),
             Err(trouble) => {
-                if link.is_suspect() {
+                // A stop closes the connection itself, once the others are through.
+                if link.is_suspect() && !context.stop.is_cancelled() {
                     link.condemn();
                 }
                 trouble
             }
-            Ok(mut session) => {
+            Ok(None) => break,
+            Ok(Some(mut session)) => {
                 (missing, slow) = (0, false);
                 let since = Instant::now();
                 let end = session.run().await;
@@ -73,6 +78,12 @@ pub(crate) async fn work(
         () = link.lost.cancelled() => {}
     }
     Ok(())
+}
+
+/// How long a stop waits for a session that is still being opened.
+async fn patience(context: &Context) {
+    context.stop.cancelled().await;
+    sleep_until(context.stopping_since() + context.settings.deadlines.close).await;
 }
 
 /// Wait for this worker's next turn; `None` when there will be none.

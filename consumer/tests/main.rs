@@ -1,5 +1,5 @@
-//! The consumer against a real broker. Runs only when `GAUNTLET_TEST_AMQP_URL` names one; the
-//! harness's suites do the rest through a broken network.
+//! The consumer against a real broker, when `GAUNTLET_TEST_AMQP_URL` names one, and against a peer
+//! of its own (`a_stop_*`), always; the harness's suites do the rest through a broken network.
 //!
 //! | test | proves |
 //! |---|---|
@@ -8,10 +8,13 @@
 //! | `nothing_is_left` | threads and descriptors are the same after many resets |
 //! | `a_panicking_handler_is_a_failure` | the worker lives on, the message is rejected |
 //! | `two_workers_never_share_a_message` | a redelivery waits for the first run's outcome |
+//! | `a_stop_during_setup_closes_in_order` | connection.close comes, answered setup or not |
+//! | `a_stop_during_a_reopening_closes_in_order` | the same while other workers consume |
 
 #![expect(clippy::print_stderr, reason = "figures for whoever runs them by hand")]
 
 mod broker;
+mod peer;
 
 use std::{
     collections::HashMap,
@@ -23,7 +26,10 @@ use std::{
 };
 
 use broker::{Forwarder, Queue, census, until};
-use gauntlet_consumer::{Builder, Consumer, Event, HandlerError, Message, Retry, Shutdown};
+use gauntlet_consumer::{
+    Builder, Consumer, Deadlines, Event, HandlerError, Message, Retry, Shutdown,
+};
+use peer::{CHANNEL_OPEN, CLOSE, CONSUME, Hold, Method, Peer, QOS};
 use tokio::time::Instant;
 
 type Handled = Arc<Mutex<HashMap<String, usize>>>;
@@ -178,4 +184,56 @@ async fn two_workers_never_share_a_message() {
     assert!(summary.expect("stops").clean);
     assert_eq!(handled.lock().expect("unpoisoned").values().copied().collect::<Vec<_>>(), [1]);
     assert_eq!(queue.ready().await, 0);
+}
+
+/// Stop when `method` comes for the `nth` time, answer it `late`: the consumer closes in order. The
+/// fourth is the last of 3 workers reopening its channel.
+async fn stop_at(method: Method, nth: usize, late: Option<Duration>, deadlines: Deadlines) {
+    // Only then is there a fourth of anything.
+    let fails = if nth > 3 { 3 } else { 0 };
+    let (peer, shutdown) = (Peer::bind().await, Shutdown::new());
+    let consumer = Consumer::builder(format!("amqp://{}/%2f", peer.address()))
+        .queue("q")
+        .workers(3)
+        .deadlines(deadlines)
+        .build()
+        .expect("valid");
+    let handler = |_: Arc<Message>| std::future::ready(Ok::<(), HandlerError>(()));
+    let hold = Hold { method, nth, late };
+    let (summary, heard) = tokio::join!(
+        consumer.run(handler, shutdown.clone()),
+        peer.serve(fails, hold, || shutdown.stop.cancel())
+    );
+    let summary = summary.expect("stops");
+    assert!(summary.clean && summary.orderly, "{hold:?}: {summary:?}, heard {heard:?}");
+    assert_eq!(heard.last(), Some(&CLOSE), "{hold:?}: {heard:?}");
+    let since = heard.iter().position(|m| *m == method).expect("heard");
+    let consumes = heard[since..].iter().filter(|m| **m == CONSUME).count();
+    assert!(nth > 1 || method == CONSUME || consumes == 0, "{hold:?}: {heard:?}");
+}
+
+#[tokio::test]
+async fn a_stop_during_setup_closes_in_order() {
+    let short = Duration::from_millis(200);
+    // The stop's patience ends first, or the step's own deadline does.
+    let patience = Deadlines { close: short, ..Deadlines::default() };
+    let step = Deadlines { channel: short, qos: short, consume: short, ..Deadlines::default() };
+    for method in [CHANNEL_OPEN, QOS, CONSUME] {
+        for nth in [1, 3] {
+            stop_at(method, nth, Some(Duration::ZERO), Deadlines::default()).await;
+            stop_at(method, nth, Some(short), Deadlines::default()).await;
+            stop_at(method, nth, None, patience).await;
+            stop_at(method, nth, None, step).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_during_a_reopening_closes_in_order() {
+    let short = Duration::from_millis(200);
+    let patience = Deadlines { close: short, ..Deadlines::default() };
+    for method in [CHANNEL_OPEN, QOS, CONSUME] {
+        stop_at(method, 4, Some(short), Deadlines::default()).await;
+        stop_at(method, 4, None, patience).await;
+    }
 }

@@ -201,7 +201,8 @@ impl Stop<'_> {
     fn closes(&mut self) -> usize {
         let mut closed = 0;
         for (conn, c) in &self.case.ledger.connections {
-            let open = c.opened.is_some() && c.client_over.is_none_or(|at| at > self.asked);
+            let open = c.opened.is_some_and(|at| at <= self.asked)
+                && c.client_over.is_none_or(|at| at > self.asked);
             if !open {
                 continue;
             }
