@@ -40,36 +40,50 @@ fn main() -> ExitCode {
         say("skipped: recovery/broker-restart: set GAUNTLET_BENCH_RESTART=1 (takes a minute)");
     }
     let trace = env::var("GAUNTLET_BENCH_TRACE").ok().and_then(|ms| ms.parse().ok());
-    let trace = trace.map(Duration::from_millis);
+    let mut bench = Bench { runtime, spec, trace: trace.map(Duration::from_millis), stage: None };
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_nanos(1))
         .nresamples(10_000)
         .configure_from_args();
-    let mut stage = None;
-    let mut recoveries = Vec::new();
     let outages = Outage::ALL.into_iter().filter(|outage| restarts || *outage != Outage::Restart);
-    for outage in outages {
-        let found = measure(outage, &mut criterion, |outage| {
-            // Started by the first sample, if the command line selects any.
-            let stage = stage.get_or_insert_with(|| {
-                let start = Box::pin(Stage::start(&spec));
-                runtime.block_on(start).expect("the broker that is here starts")
-            });
-            let recovery = runtime.block_on(Box::pin(stage.recover(outage)));
-            let recovery = recovery.expect("the consumer recovers");
-            if trace.is_some_and(|trace| recovery.took > trace) {
-                say(&format!("\n{}: {}\n{}", outage.name(), table::time(recovery.took), recovery.story));
-            }
-            recovery
-        });
-        recoveries.push((outage, found));
-    }
+    let found: Vec<_> = outages.map(|o| (o, measure(o, &mut criterion, &mut bench))).collect();
     criterion.final_summary();
-    if let Some(stage) = stage {
-        runtime.block_on(stage.stop()).expect("the broker can be stopped");
-        report(&recoveries);
+    if let Some(stage) = bench.stage.take() {
+        bench.runtime.block_on(stage.stop()).expect("the broker can be stopped");
+        report(&found);
     }
     ExitCode::SUCCESS
+}
+
+/// What all measurements share.
+struct Bench {
+    runtime: Runtime,
+    spec: BrokerSpec,
+    /// Recoveries that take longer are told step by step.
+    trace: Option<Duration>,
+    /// Started by the first sample, if the command line selects any.
+    stage: Option<Stage>,
+}
+
+impl Bench {
+    fn stage(&mut self) -> (&Runtime, &mut Stage) {
+        let Self { runtime, spec, stage, .. } = self;
+        let start = || runtime.block_on(Box::pin(Stage::start(spec)));
+        let stage = stage.get_or_insert_with(|| start().expect("the broker that is here starts"));
+        (runtime, stage)
+    }
+
+    fn recover(&mut self, outage: Outage) -> Recovery {
+        let trace = self.trace;
+        let (runtime, stage) = self.stage();
+        let recovery = runtime.block_on(Box::pin(stage.recover(outage)));
+        let recovery = recovery.expect("the consumer recovers");
+        if trace.is_some_and(|trace| recovery.took > trace) {
+            let took = table::time(recovery.took);
+            say(&format!("\n{}: {took}\n{}", outage.name(), recovery.story));
+        }
+        recovery
+    }
 }
 
 /// The broker asked for, or any that can be started here; or why there is none.
@@ -87,21 +101,19 @@ async fn broker() -> Result<BrokerSpec, String> {
     Ok(spec)
 }
 
-fn measure(
-    outage: Outage,
-    criterion: &mut Criterion,
-    mut recover: impl FnMut(Outage) -> Recovery,
-) -> Vec<Recovery> {
+fn measure(outage: Outage, criterion: &mut Criterion, bench: &mut Bench) -> Vec<Recovery> {
     let mut found = Vec::new();
     let mut group = criterion.benchmark_group("recovery");
     let (samples, time) = outage.effort();
     group.sampling_mode(SamplingMode::Flat).sample_size(samples).measurement_time(time);
     group.bench_function(outage.name(), |bencher| {
+        // Not part of a sample.
+        bench.stage();
         bencher.iter_custom(|rounds| {
             let mut took = Duration::ZERO;
             for _ in 0..rounds {
-                let recovery = recover(outage);
-                // Back before the harness saw the broker answer: criterion takes no zero.
+                let recovery = bench.recover(outage);
+                // Back before the bench saw the broker answer: criterion takes no zero.
                 took += recovery.took.max(Duration::from_micros(1));
                 found.push(recovery);
             }
@@ -136,5 +148,8 @@ fn report(recoveries: &[(Outage, Vec<Recovery>)]) {
 
 #[expect(clippy::print_stdout, reason = "stdout is the report")]
 fn say(line: &str) {
-    println!("{line}");
+    // Whoever asks for the list reads nothing else.
+    if !env::args().any(|arg| arg == "--list") {
+        println!("{line}");
+    }
 }

@@ -12,6 +12,8 @@ use super::stage::{Result, Stage};
 
 /// How long the door stays shut.
 const SHUT: Duration = Duration::from_millis(300);
+/// A restart takes some seconds; more on a busy machine.
+const BOOT: Duration = Duration::from_secs(60);
 /// The broker lists a new connection within a second, and this is asked how often.
 const LISTED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_millis(20));
 
@@ -72,12 +74,7 @@ impl Outage {
             Self::Refuse => shut(stage, Fault::Refuse).await,
             Self::AcceptThenClose => shut(stage, Fault::AcceptThenClose { how: CutHow::Fin }).await,
             Self::ServerClose => server_close(stage).await,
-            Self::Restart => {
-                Box::pin(stage.broker.down(Restart::App)).await?;
-                stage.let_go();
-                let answered = Box::pin(stage.broker.up()).await?;
-                Ok(answered.into_std())
-            }
+            Self::Restart => restart(stage).await,
         }
     }
 }
@@ -105,4 +102,14 @@ async fn server_close(stage: &Stage) -> Result<Instant> {
     let over = over.map_err(|_| "the broker did not close the consumer's connection in time")??;
     stage.let_go();
     Ok(over)
+}
+
+/// Over when AMQP answers, which is before the command that starts the application returns.
+async fn restart(stage: &Stage) -> Result<Instant> {
+    Box::pin(stage.broker.down(Restart::App)).await?;
+    stage.let_go();
+    let asked = Instant::now();
+    let (up, answered) = tokio::join!(Box::pin(stage.broker.up()), stage.broker.ready(BOOT));
+    up?;
+    Ok(asked + answered?)
 }

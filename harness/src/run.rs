@@ -315,21 +315,23 @@ impl Stage<'_> {
     }
 
     /// Asks the broker what it holds once the subject consumes. Its figures lag, so it is asked until they are
-    /// those of one connection with a channel and a consumer per worker, or do not change any more.
+    /// the usual ones, or do not change any more.
     async fn steady_state(&mut self) -> Result<(), RunError> {
-        let workers = u32::from(self.plan.scenario.subject.workers);
-        let usual =
-            Holds { connections: 1, channels: workers, consumers: workers, unacked: Some(0) };
-        self.steady = Some(self.holds(Moment::Steady, true, usual).await?);
+        self.steady = Some(self.holds(Moment::Steady, true, self.usual()).await?);
         Ok(())
     }
 
     /// Asks again after everything was handled, until the figures are those of steady state or the bound is over.
     async fn drained_state(&self) -> Result<(), RunError> {
-        if let Some(steady) = self.steady {
-            self.holds(Moment::Drained, false, Holds { unacked: Some(0), ..steady }).await?;
-        }
+        let steady = self.steady.unwrap_or_else(|| self.usual());
+        self.holds(Moment::Drained, false, Holds { unacked: Some(0), ..steady }).await?;
         Ok(())
+    }
+
+    /// One connection, with a channel and a consumer per worker.
+    fn usual(&self) -> Holds {
+        let workers = u32::from(self.plan.scenario.subject.workers);
+        Holds { connections: 1, channels: workers, consumers: workers, unacked: Some(0) }
     }
 
     async fn holds(&self, at: Moment, settles: bool, wanted: Holds) -> Result<Holds, RunError> {
