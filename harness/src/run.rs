@@ -130,7 +130,13 @@ async fn in_vhost(
         .start()
         .await
         .map_err(RunError::Link)?;
-    let mut publisher = Publisher::start(&url, &plan.queue, &plan.scenario.workload, recorder);
+    let mut publisher = Publisher::start(
+        &url,
+        &plan.queue,
+        &plan.scenario.workload,
+        plan.scenario.own_broker,
+        recorder,
+    );
     let probe = Probe::new(recorder, link.addr(), broker, environment.alone);
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let conductor = Conductor {

@@ -53,8 +53,15 @@ pub enum Doing {
 }
 
 impl Publisher {
-    /// A paused publisher of `workload` into `queue`.
-    pub fn start(url: &str, queue: &str, workload: &Workload, recorder: &Recorder) -> Publisher {
+    /// A paused publisher of `workload` into `queue`. Its messages are `persistent` where the broker goes down and
+    /// must keep them; elsewhere they are not, for RabbitMQ then confirms at once and not when it has flushed.
+    pub fn start(
+        url: &str,
+        queue: &str,
+        workload: &Workload,
+        persistent: bool,
+        recorder: &Recorder,
+    ) -> Publisher {
         let (pace, paces) = watch::channel(Pace::Pause);
         let (states, state) = watch::channel(Doing::Publishing);
         let body = vec![b'x'; workload.body as usize];
@@ -66,6 +73,7 @@ impl Publisher {
             body,
             interval,
             messages: workload.messages,
+            delivery_mode: if persistent { 2 } else { 1 },
             recorder: recorder.clone(),
             pace: paces,
             state: states,
@@ -110,6 +118,7 @@ struct Work {
     body: Vec<u8>,
     interval: Option<Duration>,
     messages: u32,
+    delivery_mode: u8,
     recorder: Recorder,
     pace: watch::Receiver<Pace>,
     state: watch::Sender<Doing>,
@@ -199,7 +208,7 @@ impl Work {
         self.recorder.record(What::Published { id });
         let message_id = format!("m{id}");
         let properties = BasicProperties::default()
-            .with_delivery_mode(2)
+            .with_delivery_mode(self.delivery_mode)
             .with_message_id(message_id.as_str().into());
         let queue = self.queue.as_str().into();
         let options = BasicPublishOptions::default();

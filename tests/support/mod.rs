@@ -19,7 +19,7 @@ use gauntlet_harness::subject::Entrant;
 use gauntlet_harness::suite::Played;
 use gauntlet_network::Seed;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// Brokers outlive the test that started them, so the runtime they live on does too.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -82,6 +82,9 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
         Some(_) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
         None => broker(kind)?,
     };
+    // However many tests there are, this many play at a time: more than that, and two cores are what is tested.
+    static PLAYING: Semaphore = Semaphore::const_new(6);
+    let _turn = RUNTIME.block_on(PLAYING.acquire());
     let alone = scenario.exclusive.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
     let _together =
         (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));

@@ -50,7 +50,7 @@ use management::Management;
 use wait::{Not, until, with_log};
 
 /// From nothing to an answer. A node was seen to take 10 s on a busy machine with two cores.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_secs(120);
 /// From an answer to AMQP until the management API answers too.
 const MANAGEMENT: Duration = Duration::from_secs(30);
 /// Of the log, in errors.
