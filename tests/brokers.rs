@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::queue::{QUEUE, Queue, declare, new_vhost, open, ready};
-use crate::support::until::{together, until, when};
-use crate::support::{RUN, RUNTIME, broker};
+use crate::support::until::{until, when};
+use crate::support::{RUNTIME, broker};
 
 /// A broker that answered a moment ago answers within this.
 const SOON: Duration = Duration::from_secs(5);
@@ -29,7 +29,6 @@ const SOON: Duration = Duration::from_secs(5);
 #[rstest]
 fn a_queue_is_seen_in_its_own_virtual_host_only(#[values("container", "local")] kind: &str) {
     let Some(broker) = broker(kind) else { return };
-    let _together = together();
     RUNTIME.block_on(async {
         let mut here = Queue::declare(&broker, "here").await;
         let there = new_vhost("there");
@@ -59,7 +58,6 @@ fn one_beside_another_restarts_keeps_what_is_durable_and_leaves_nothing(
     #[values("container", "local")] kind: &str,
 ) {
     let Some(shared) = broker(kind) else { return };
-    let _together = together();
     RUNTIME.block_on(Box::pin(async {
         let run = RunId::new();
         let spec: BrokerSpec = kind.parse().expect("a kind");
@@ -146,7 +144,6 @@ async fn answers(addr: SocketAddr) -> bool {
 #[test]
 fn nothing_is_left_when_its_starter_is_killed() {
     let Some(_there_is_a_server) = broker("local") else { return };
-    let _together = together();
     let out = tempfile::tempdir().expect("a directory for the run");
     RUNTIME.block_on(async {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
@@ -180,12 +177,9 @@ fn nothing_is_left_when_its_starter_is_killed() {
 #[test]
 fn an_external_broker_gives_virtual_hosts_and_is_not_controlled() {
     let Some(ours) = broker("local") else { return };
-    let _together = together();
     RUNTIME.block_on(Box::pin(async {
-        let management = management_of(&ours);
-        let spec: BrokerSpec =
-            format!("{},{management}", ours.url("/")).parse().expect("a URL of ours");
-        let external = Broker::start(&spec, &RunId::new()).await.expect("it is there");
+        let external =
+            Broker::start(&ours.as_external(), &RunId::new()).await.expect("it is there");
         assert_eq!((external.kind(), external.addr()), ("external", ours.addr()));
         assert!(!external.controllable());
 
@@ -207,7 +201,6 @@ fn an_external_broker_gives_virtual_hosts_and_is_not_controlled() {
 #[test]
 fn an_image_that_cannot_be_had_is_quoted_within_seconds() {
     let Some(_docker_works) = broker("container") else { return };
-    let _together = together();
     // No registry listens there, on any machine.
     let image = "127.0.0.1:1/gauntlet/nothing:0.0";
     RUNTIME.block_on(async {
@@ -268,16 +261,4 @@ fn traces(mark: &str) -> Vec<String> {
 
 fn entries(dir: PathBuf) -> Vec<PathBuf> {
     std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// The management API of a local broker of this run, from the file that configures it.
-fn management_of(broker: &Broker) -> String {
-    let amqp = format!("listeners.tcp.default = {}", broker.addr());
-    let ours = |dir: &PathBuf| dir.to_string_lossy().contains(RUN.as_str());
-    let confs = entries(root()).into_iter().filter(ours).map(|dir| dir.join("rabbitmq.conf"));
-    let conf =
-        confs.filter_map(|path| std::fs::read_to_string(path).ok()).find(|it| it.contains(&amqp));
-    let conf = conf.expect("a local broker is configured by a file");
-    let port = conf.lines().find_map(|line| line.strip_prefix("management.tcp.port = "));
-    format!("http://127.0.0.1:{}", port.expect("the management API is enabled"))
 }

@@ -275,6 +275,7 @@ impl Stage<'_> {
 
     async fn drain(&mut self) -> Result<(), RunError> {
         self.phase(Phase::Drain);
+        self.publisher.hurry();
         let bound = self.plan.scenario.expect.drains_within;
         let published = match self.publisher.finished(bound).await {
             true => Ok(()),

@@ -38,6 +38,7 @@ pub struct Publisher {
 enum Pace {
     Pause,
     Go,
+    Hurry,
     Stop,
 }
 
@@ -86,6 +87,11 @@ impl Publisher {
     /// Publishes on.
     pub fn go(&self) {
         self.pace.send_replace(Pace::Go);
+    }
+
+    /// Publishes what is left as fast as it is confirmed, whatever the workload's rate.
+    pub fn hurry(&self) {
+        self.pace.send_replace(Pace::Hurry);
     }
 
     /// Pauses; returns when nothing more is in flight to the broker. False when that took longer than `bound`.
@@ -138,7 +144,7 @@ impl Work {
             let pace = *self.pace.borrow_and_update();
             match pace {
                 Pace::Stop => break,
-                Pace::Go => {}
+                Pace::Go | Pace::Hurry => {}
                 Pace::Pause => {
                     self.settle(&mut awaited, 0).await;
                     self.state.send_replace(Doing::Paused);
@@ -162,7 +168,9 @@ impl Work {
                 Err(e) => self.unknown(id, e.to_string()),
             }
             self.settle(&mut awaited, WINDOW).await;
-            self.wait_for_due(&mut due, &mut awaited).await;
+            if pace == Pace::Go {
+                self.wait_for_due(&mut due, &mut awaited).await;
+            }
         }
         self.settle(&mut awaited, 0).await;
         self.state.send_replace(Doing::Finished);

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
-use gauntlet_harness::judge::judge;
+use gauntlet_harness::judge::{judge, load};
 use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run};
 use gauntlet_harness::scenario::Scenario;
@@ -31,9 +31,6 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 /// The id of this run of the tests; what they start carries it.
 pub static RUN: LazyLock<RunId> = LazyLock::new(RunId::new);
-
-/// Held for reading by whoever shares the process, for writing by whoever counts its threads and descriptors.
-static ALONE: RwLock<()> = RwLock::new(());
 
 type Shared = Arc<OnceCell<Result<Arc<Broker>, String>>>;
 
@@ -83,17 +80,16 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
         None => broker(kind)?,
     };
     // However many tests there are, this many play at a time: more than that, and two cores are what is tested.
-    static PLAYING: Semaphore = Semaphore::const_new(6);
+    static PLAYING: Semaphore = Semaphore::const_new(8);
     let _turn = RUNTIME.block_on(PLAYING.acquire());
-    let alone = scenario.exclusive.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
-    let _together =
-        (!scenario.exclusive).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
+    if scenario.exclusive {
+        return Some(play_apart(scenario, &entrant.name, &broker));
+    }
     // The same scenario may be played by several tests at a time.
     static PLAYED: AtomicU32 = AtomicU32::new(0);
     let number = PLAYED.fetch_add(1, Ordering::Relaxed);
     let vhost = format!("test-{}-{number}-{}-{}", *RUN, entrant.name, scenario.name);
-    let environment =
-        Environment { broker: broker.clone(), vhost: vhost.clone(), alone: alone.is_some() };
+    let environment = Environment { broker: broker.clone(), vhost: vhost.clone(), alone: false };
     let Entrant { name, promises, .. } = entrant;
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
@@ -104,6 +100,23 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
     let history = history.expect("the environment holds");
     let judgement = judge(&plan, &history);
     Some(Played { plan, history, judgement })
+}
+
+/// Plays a scenario that counts what its process holds in a process of its own: the command.
+fn play_apart(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
+    let BrokerSpec::External { url, management: Some(management) } = broker.as_external() else {
+        panic!("a broker of ours has a management API")
+    };
+    let out = tempfile::tempdir().expect("a directory for the run");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gauntlet"));
+    command.args(["run", &scenario.name, "--subject", subject, "--out"]).arg(out.path());
+    command.env("GAUNTLET_BROKER", format!("{url},{management}"));
+    let output = command.output().expect("the command can be run");
+    let (plan, history) = load(&out.path().join(&scenario.name)).unwrap_or_else(|e| {
+        panic!("{e}\n{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))
+    });
+    let judgement = judge(&plan, &history);
+    Played { plan, history, judgement }
 }
 
 /// The report of a run that did not come out as wanted.

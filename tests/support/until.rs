@@ -1,6 +1,5 @@
-//! Waiting on conditions, and sharing the process with tests that count what it holds.
+//! Waiting on conditions.
 
-use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -32,9 +31,4 @@ pub async fn until<T>(
 /// `Ok` when it holds, else what is there in its place.
 pub fn when(holds: bool, there: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(there()) }
-}
-
-/// Held by a test while it adds threads and descriptors to this process: others count them.
-pub fn together() -> RwLockReadGuard<'static, ()> {
-    super::ALONE.read().unwrap_or_else(PoisonError::into_inner)
 }

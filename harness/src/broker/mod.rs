@@ -192,6 +192,12 @@ impl Broker {
         url::amqp_url(self.addr(), (&self.user, &self.password), vhost)
     }
 
+    /// How another process names this broker: as an external one.
+    pub fn as_external(&self) -> BrokerSpec {
+        let management = self.management.as_ref().ok().map(|_| self.node.management());
+        BrokerSpec::External { url: self.url("/"), management }
+    }
+
     /// Creates a virtual host in which [`Broker::credentials`] may do everything. Safe to do many at once.
     pub async fn create_vhost(&self, name: &str) -> Result<(), BrokerError> {
         self.management("create a virtual host")?.create_vhost(name).await

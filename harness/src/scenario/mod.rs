@@ -55,7 +55,8 @@ pub struct Scenario {
 pub struct Workload {
     /// Messages, with the dense ids 0.. .
     pub messages: u32,
-    /// Messages per second; without it, as fast as they are confirmed.
+    /// Messages per second until the faults are healed; without it, and from then on, as fast as they are
+    /// confirmed.
     pub rate: Option<f64>,
     /// Octets of each body.
     pub body: u32,
