@@ -134,7 +134,7 @@ pub struct Check {
     /// The directory of a run (plan.json, history.jsonl), or one that holds such directories
     #[arg(value_name = "RUN-DIR")]
     pub dir: PathBuf,
-    /// Show all evidence of all findings
+    /// Show what every checker found, and all evidence of what failed
     #[arg(long)]
     pub full: bool,
 }

@@ -106,9 +106,8 @@ async fn restart(broker: &Broker, how: Restart) {
     assert!(began <= up && up <= returned, "{how:?}");
     let late = probes.iter().find(|probe| probe.answered.is_none() && probe.begun > up);
     assert!(late.is_none(), "{how:?}: no answer after it was said to answer");
-    // Two lookers, each every few ms, on a machine with other things to do; and `rabbitmqctl start_app`
-    // comes back only some time after the port answers.
-    let slack = Duration::from_secs(if how == Restart::App { 10 } else { 3 });
+    // Two lookers, each every few ms, on a machine with other things to do.
+    let slack = Duration::from_secs(3);
     if let Some(first) = probes.iter().find_map(|probe| probe.answered) {
         assert!(up <= first + slack, "{how:?}: it answered {:?} before it was said", up - first);
     }

@@ -29,6 +29,11 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
             outcome: RunOutcome::Judged(Box::new(Played { plan, history, judgement })),
         });
         say(summary::line(&report));
+        if check.full
+            && let RunOutcome::Judged(played) = &report.outcome
+        {
+            say(summary::findings(&played.judgement));
+        }
         reports.push(report);
     }
     let detail = if check.full { Detail::Full } else { Detail::Brief };

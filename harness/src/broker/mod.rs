@@ -226,16 +226,32 @@ impl Broker {
 
     /// Brings it up again, and says when it answered AMQP. One that is up is left as it is.
     pub async fn up(&self) -> Result<Instant, BrokerError> {
-        match &self.node {
-            Node::Container(container) => Box::pin(container.up()).await?,
-            Node::Local(local) => local.up().await?,
-            Node::External(_) => return Err(self.not_ours("bring the broker up")),
+        let bring = async {
+            match &self.node {
+                Node::Container(container) => Box::pin(container.up()).await,
+                Node::Local(local) => local.up().await,
+                Node::External(_) => Err(self.not_ours("bring the broker up")),
+            }
+        };
+        // What starts it may return only some time after the port answers: `rabbitmqctl start_app` does.
+        let meanwhile = until("see it answer", BOOT, || async {
+            let hello = hello::hello(self.addr()).await;
+            hello.map(|_| Instant::now()).map_err(Not::Yet)
+        });
+        tokio::pin!(bring, meanwhile);
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                brought = &mut bring => break brought?,
+                answer = &mut meanwhile, if seen.is_none() => seen = Some(answer),
+            }
         }
+        let seen = seen.and_then(Result::ok);
         if let Ok(management) = &self.management {
             management.set_base(&self.node.management());
         }
         match self.answers_all().await {
-            Ok(answered) => Ok(answered),
+            Ok(answered) => Ok(seen.unwrap_or(answered)),
             Err(error) => Err(with_log(error, &self.logs_tail(LINES).await)),
         }
     }

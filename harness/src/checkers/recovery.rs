@@ -111,11 +111,14 @@ fn decide(case: &Case<'_>) -> Decision {
             Decision::unknown("the history stops before the end of the run")
         }
         Some(why) => Decision::unknown(format!("{why} ({count} other recoveries were in time)")),
-        None => Decision::pass(format!(
-            "{count} recoveries, worst {} and median {median} of {} allowed; the worst: {parts}",
-            ms(worst.ns()),
-            ms(bound)
-        )),
+        None => {
+            let (worst, bound) = (ms(worst.ns()), ms(bound));
+            let took = match count {
+                1 => format!("recovered in {worst}"),
+                _ => format!("{count} recoveries, median {median}, worst {worst}"),
+            };
+            Decision::pass(format!("{took} of {bound} allowed; the worst: {parts}"))
+        }
     }
 }
 

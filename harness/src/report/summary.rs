@@ -36,12 +36,24 @@ fn headline(judgement: &Judgement) -> String {
         judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
     match (worst, recovered) {
         (Some(finding), _) => format!("{} {}", finding.checker, finding.summary),
-        (None, Some(finding)) => finding.summary.clone(),
+        // Its parts are for whoever asks for the details.
+        (None, Some(finding)) => {
+            finding.summary.split_once("; ").map_or(&*finding.summary, |(head, _)| head).to_owned()
+        }
         (None, None) => {
             let held = judgement.findings.iter().filter(|f| f.outcome == Outcome::Pass).count();
             format!("{held} invariants held")
         }
     }
+}
+
+/// What each checker found, a line each, in the order of the catalogue.
+pub fn findings(judgement: &Judgement) -> String {
+    let line = |f: &Finding| {
+        let outcome = f.outcome.verdict().map_or("not at stake".to_owned(), |v| v.to_string());
+        format!("    {outcome:<12} {:<4} {:<22} {}", f.checker, name_of(f), f.summary)
+    };
+    judgement.findings.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The last lines: counts, time, and the sum of it.

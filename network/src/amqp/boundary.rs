@@ -103,8 +103,15 @@ impl Boundary {
         }
     }
 
-    /// Takes one octet towards a head.
+    /// Takes a head that is there whole, else one octet towards it.
     fn begin<'a>(&mut self, bytes: &'a [u8], report: &mut impl FnMut(Part<'a>)) -> &'a [u8] {
+        if self.have == 0
+            && let Ok(Some(head @ Head::Frame { .. })) = Head::read(bytes)
+        {
+            self.inside = Some((head, head.total() - HEADER as u64));
+            report(Part::Begin(head));
+            return &bytes[HEADER..];
+        }
         self.head[self.have] = bytes[0];
         self.have += 1;
         match Head::read(&self.head[..self.have]) {
