@@ -64,7 +64,7 @@ async fn main() -> ExitCode {
         scenario.decides.retain(|id| id != "I19");
         bouts.push(Bout { scenario, entrant: entrant.clone(), seed: Seed::random(), dir: None });
     }
-    let options = Options { broker: BrokerSpec::Auto, jobs: 2, out: None };
+    let options = Options::default();
     match run_suite(&bouts, &options, Arc::new(|_| {})).await {
         Ok(reports) => {
             for report in &reports {

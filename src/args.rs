@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use gauntlet_harness::broker::{BrokerError, BrokerSpec};
+use gauntlet_harness::suite::default_jobs;
 use gauntlet_network::Seed;
 
 /// Throws a RabbitMQ consumer into a broken network and says, with evidence, whether it came through.
@@ -42,11 +43,11 @@ pub enum Command {
 /// How runs are made.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Environment {
-    /// auto, container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
+    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
     #[arg(
         long,
         value_name = "BROKER",
-        default_value = "auto",
+        default_value = "embedded",
         env = "GAUNTLET_BROKER",
         hide_env_values = true
     )]
@@ -54,15 +55,20 @@ pub struct Environment {
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
-    /// Scenarios at a time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub jobs: u16,
+    /// Scenarios at a time [default: 24 with embedded brokers, which each has its own of; 8 on one they share]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
 }
 
 impl Environment {
     /// Which broker. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
     pub fn broker(&self) -> Result<BrokerSpec, BrokerError> {
         self.broker.parse()
+    }
+
+    /// How many scenarios at a time on this broker.
+    pub fn jobs(&self, broker: &BrokerSpec) -> usize {
+        self.jobs.map_or_else(|| default_jobs(broker), usize::from)
     }
 }
 

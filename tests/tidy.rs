@@ -7,9 +7,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("broker", &[]),
     ("consumer", &[]),
-    ("harness", &["network", "consumer"]),
-    ("scenarios", &["harness", "network", "consumer"]),
-    ("src", &["scenarios", "harness", "network", "consumer"]),
+    ("harness", &["network", "broker", "consumer"]),
+    ("scenarios", &["harness", "network", "broker", "consumer"]),
+    ("src", &["scenarios", "harness", "network", "broker", "consumer"]),
 ];
 
 /// Lines of a source file, its tests included.

@@ -4,21 +4,33 @@
 //! first (they take longest), exclusive ones last and alone.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gauntlet_network::Seed;
+use tokio::process::Command;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
 use crate::history::History;
-use crate::judge::{Judgement, judge};
+use crate::judge::{Judgement, judge, load};
 use crate::plan::Plan;
 use crate::run::{Environment, RunError, run};
 use crate::scenario::Scenario;
 use crate::subject::Entrant;
 use crate::verdict::Verdict;
+
+/// Scenarios at a time, unless somebody says otherwise: most of them wait most of the time, but a broker they share
+/// does not.
+pub fn default_jobs(broker: &BrokerSpec) -> usize {
+    if *broker == BrokerSpec::Embedded { 24 } else { 8 }
+}
+
+/// Brokers started for one scenario, at a time: each takes a core while it starts, and time that subjects wait for
+/// a core counts as theirs.
+const OWN_BROKERS: usize = 1;
 
 /// One scenario against one consumer.
 #[derive(Clone)]
@@ -33,6 +45,10 @@ pub struct Bout {
     pub dir: Option<PathBuf>,
 }
 
+/// The command that plays a bout on a broker in a process of its own, keeping it in a directory of the scenario's name
+/// in the directory given.
+pub type Apart = fn(&Bout, &BrokerSpec, &Path) -> Command;
+
 /// How bouts are run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +58,16 @@ pub struct Options {
     pub jobs: usize,
     /// Where the bouts' directories are; it must be writable before anything is played.
     pub out: Option<PathBuf>,
+    /// How exclusive scenarios are played beside the others; without it, or where there is one bout and so no other,
+    /// they are played alone and last.
+    pub apart: Option<Apart>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let broker = BrokerSpec::Embedded;
+        Options { jobs: default_jobs(&broker), broker, out: None, apart: None }
+    }
 }
 
 /// What a suite tells while it runs.
@@ -161,10 +187,11 @@ pub async fn run_suite(
     }
     let run = RunId::new();
     let shared = Arc::new(Shared {
-        options: options.clone(),
+        options: Options { apart: options.apart.filter(|_| bouts.len() > 1), ..options.clone() },
         hear,
         broker: OnceCell::new(),
         permits: Semaphore::new(options.jobs.max(1)),
+        own: Semaphore::new(OWN_BROKERS),
         run,
     });
     // Whether there is a broker at all is known before anything is played.
@@ -192,6 +219,8 @@ struct Shared {
     hear: Hear,
     broker: OnceCell<Arc<Broker>>,
     permits: Semaphore,
+    /// For scenarios with a broker of their own.
+    own: Semaphore,
     run: RunId,
 }
 
@@ -204,15 +233,16 @@ impl Shared {
         (self.hear)(News::BrokerStarting { of: of.map(str::to_owned) });
         let began = Instant::now();
         let broker = Box::pin(Broker::start(&self.options.broker, &self.run)).await?;
-        (self.hear)(News::BrokerReady { broker: in_words(&broker).await, took: began.elapsed() });
+        (self.hear)(News::BrokerReady { broker: broker.in_words().await, took: began.elapsed() });
         Ok(Arc::new(broker))
     }
 
     async fn play(self: Arc<Shared>, bouts: &[Bout]) -> Vec<Arc<RunReport>> {
         let mut order: Vec<usize> = (0..bouts.len()).collect();
         order.sort_by_key(|i| (!bouts[*i].scenario.own_broker, *i));
+        let apart = self.options.apart;
         let (alone, together): (Vec<usize>, Vec<usize>) =
-            order.into_iter().partition(|i| bouts[*i].scenario.exclusive);
+            order.into_iter().partition(|i| bouts[*i].scenario.exclusive && apart.is_none());
         let mut reports: Vec<Option<Arc<RunReport>>> = vec![None; bouts.len()];
         let mut playing = JoinSet::new();
         for i in together {
@@ -232,14 +262,22 @@ impl Shared {
 
     async fn one(&self, number: usize, bout: &Bout, alone: bool) -> Arc<RunReport> {
         let scenario = &bout.scenario;
+        let embedded = self.options.broker == BrokerSpec::Embedded;
+        let _own = match scenario.own_broker && !embedded {
+            true => Some(self.own.acquire().await),
+            false => None,
+        };
         let _permit = self.permits.acquire().await;
         (self.hear)(News::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
         let dir = bout.dir.clone();
-        let outcome = match self.environment(number, scenario, alone).await {
-            Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
-            Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
-            Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(e.to_string()),
+        let outcome = match self.options.apart {
+            Some(make) if scenario.exclusive => self.apart(bout, make).await,
+            _ => match self.environment(number, scenario, alone).await {
+                Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
+                Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
+                Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(e.to_string()),
+            },
         };
         let report = Arc::new(RunReport {
             scenario: scenario.name.clone(),
@@ -253,6 +291,47 @@ impl Shared {
         report
     }
 
+    /// Plays a bout in a process of its own, and reads back what came of it.
+    async fn apart(&self, bout: &Bout, make: Apart) -> RunOutcome {
+        let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
+        let broker = match &self.options.broker {
+            BrokerSpec::Embedded => BrokerSpec::Embedded,
+            _ => match self.broker().await {
+                Ok(broker) => broker.as_external(),
+                Err(e) => return RunOutcome::Broken(e.to_string()),
+            },
+        };
+        let made = match bout.dir.as_deref().and_then(Path::parent) {
+            Some(beside) => tempfile::Builder::new().prefix(".apart-").tempdir_in(beside),
+            None => tempfile::tempdir(),
+        };
+        let out = match made {
+            Ok(out) => out,
+            Err(e) => return broken(format!("no directory for it: {e}")),
+        };
+        let mut command = make(bout, &broker, out.path());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = match command.output().await {
+            Ok(output) => output,
+            Err(e) => return broken(format!("the command cannot be run: {e}")),
+        };
+        let played = out.path().join(&bout.scenario.name);
+        let (plan, history) = match load(&played) {
+            Ok(loaded) => loaded,
+            Err(e) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return broken(format!("{}; {e}", said.trim()));
+            }
+        };
+        if let Some(dir) = &bout.dir
+            && let Err(e) = std::fs::rename(&played, dir)
+        {
+            return broken(format!("its directory cannot be renamed to {}: {e}", dir.display()));
+        }
+        let judgement = judge(&plan, &history);
+        RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
+    }
+
     async fn environment(
         &self,
         number: usize,
@@ -263,9 +342,13 @@ impl Shared {
             let why = "it takes the broker down, and this one is not ours; use --broker container or local";
             return Err(RunOrSkip::Skip(why.into()));
         }
-        let broker = match scenario.own_broker {
-            true => self.start_broker(Some(&scenario.name)).await?,
-            false => self.broker().await?,
+        let broker = match (&self.options.broker, scenario.own_broker) {
+            // It costs less than a virtual host elsewhere.
+            (BrokerSpec::Embedded, _) => {
+                Arc::new(Broker::start(&self.options.broker, &self.run).await?)
+            }
+            (_, true) => self.start_broker(Some(&scenario.name)).await?,
+            (_, false) => self.broker().await?,
         };
         let vhost = format!("gauntlet-{}-{number}-{}", self.run, scenario.name);
         Ok(Environment { broker, vhost, alone })
@@ -277,12 +360,12 @@ impl Shared {
         environment: Environment,
         dir: Option<&Path>,
     ) -> RunOutcome {
-        let broker = in_words(&environment.broker).await;
+        let broker = environment.broker.in_words().await;
         let Bout { scenario, entrant, seed, .. } = bout;
         let Entrant { name, promises, .. } = entrant;
         let plan = Plan::resolve(scenario, *seed, name, promises, &broker);
         let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
-        if scenario.own_broker
+        if (scenario.own_broker || self.options.broker == BrokerSpec::Embedded)
             && let Err(error) = environment.broker.stop().await
         {
             tracing::warn!(%error, scenario = scenario.name, "failed to stop the scenario's broker");
@@ -321,8 +404,4 @@ fn save(dir: &Path, judgement: &Judgement) -> Result<(), RunError> {
     let failed = |source| RunError::Output { path: path.clone(), source };
     let text = serde_json::to_string_pretty(judgement).map_err(|e| failed(e.into()))?;
     std::fs::write(&path, text).map_err(failed)
-}
-
-async fn in_words(broker: &Broker) -> String {
-    format!("RabbitMQ {} ({})", broker.version().await, broker.kind())
 }

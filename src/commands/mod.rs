@@ -6,9 +6,14 @@ pub mod mutants;
 pub mod run;
 pub mod show;
 
+use std::path::Path;
+
+use gauntlet_harness::broker::BrokerSpec;
 use gauntlet_harness::mutants as catalogue;
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::subject::{Entrant, reference};
+use gauntlet_harness::suite::Bout;
+use tokio::process::Command;
 
 /// A command that could not do its work: what to say, and the exit code.
 #[derive(Debug)]
@@ -29,6 +34,17 @@ impl Failure {
     pub fn environment(error: impl ToString) -> Failure {
         Failure { message: error.to_string(), code: 3 }
     }
+}
+
+/// Plays a bout by this same program in a process of its own.
+fn apart(bout: &Bout, broker: &BrokerSpec, out: &Path) -> Command {
+    let program = std::env::current_exe().unwrap_or_else(|_| "gauntlet".into());
+    let mut command = Command::new(program);
+    let (seed, subject) = (bout.seed.to_string(), &bout.entrant.name);
+    command.args(["run", &bout.scenario.name, "--subject", subject, "--seed", &seed, "--out"]);
+    // By the environment: a URL may hold a password, and arguments are anybody's to read.
+    command.arg(out).env("GAUNTLET_BROKER", broker.in_full());
+    command
 }
 
 /// The runtime of the harness itself; subjects have their own.

@@ -7,18 +7,16 @@ use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, run_suite};
 use gauntlet_network::Seed;
 
-use super::{Failure, runtime, say};
+use super::{Failure, apart, runtime, say};
 use crate::args::Mutants;
 
 /// Exit code 0 when every mutant was caught by its checker, 1 when one escaped.
 pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let mutants = selected(&args.names)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
-    let options = Options {
-        broker: args.environment.broker().map_err(Failure::usage)?,
-        jobs: args.environment.jobs.into(),
-        out: None,
-    };
+    let broker = args.environment.broker().map_err(Failure::usage)?;
+    let options =
+        Options { jobs: args.environment.jobs(&broker), broker, out: None, apart: Some(apart) };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
     let bout = |mutant: &&Mutant| {
         let scenario = gauntlet_scenarios::scenario(mutant.scenario).map_err(Failure::usage)?;

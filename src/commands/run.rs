@@ -12,7 +12,7 @@ use gauntlet_harness::suite::{
 use gauntlet_harness::verdict::Verdict;
 use gauntlet_network::Seed;
 
-use super::{Failure, runtime, say, subject};
+use super::{Failure, apart, runtime, say, subject};
 use crate::args::Run;
 use crate::progress::Progress;
 
@@ -29,8 +29,9 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let broker = run.environment.broker().map_err(Failure::usage)?;
     let options = Options {
         broker: broker.clone(),
-        jobs: run.environment.jobs.into(),
+        jobs: run.environment.jobs(&broker),
         out: Some(out.clone()),
+        apart: Some(apart),
     };
     let progress = Arc::new(Progress::new());
     let hear = {

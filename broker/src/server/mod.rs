@@ -108,7 +108,7 @@ impl Broker {
     }
 
     /// Tells its clients, closes everything, and ends its tasks.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.with(Core::shutdown);
         self.tasks.close();
         self.shared.stop();

@@ -14,6 +14,7 @@ mod available;
 mod conf;
 mod container;
 mod docker;
+mod embedded;
 mod error;
 mod external;
 mod hello;
@@ -44,6 +45,7 @@ pub use spec::BrokerSpec;
 pub use sweep::{Swept, sweep};
 
 use container::Container;
+use embedded::Embedded;
 use external::External;
 use local::Local;
 use management::Management;
@@ -82,6 +84,7 @@ pub struct Broker {
 }
 
 enum Node {
+    Embedded(Embedded),
     Container(Box<Container>),
     Local(Box<Local>),
     External(SocketAddr),
@@ -90,7 +93,9 @@ enum Node {
 impl Broker {
     /// Starts one and waits until it answers, to AMQP and to the management API. First sweeps ([`sweep`]).
     pub async fn start(spec: &BrokerSpec, run: &RunId) -> Result<Broker, BrokerError> {
-        sweep().await;
+        if *spec != BrokerSpec::Embedded {
+            sweep().await;
+        }
         let chosen;
         let spec = match spec {
             BrokerSpec::Auto => {
@@ -100,6 +105,17 @@ impl Broker {
             named => named,
         };
         match spec {
+            BrokerSpec::Embedded => {
+                let broker = Broker {
+                    node: Node::Embedded(Embedded::start()?),
+                    user: embedded::USER.to_owned(),
+                    password: embedded::USER.to_owned(),
+                    management: Err("the embedded broker is asked itself".to_owned()),
+                    version: OnceLock::new(),
+                };
+                broker.ready(BOOT).await?;
+                Ok(broker)
+            }
             BrokerSpec::External { url, management } => {
                 let found = Box::pin(External::find(url, management.as_deref())).await?;
                 let broker = Broker {
@@ -154,12 +170,22 @@ impl Broker {
         }
     }
 
-    /// `container`, `local` or `external`.
+    /// `embedded`, `container`, `local` or `external`.
     pub fn kind(&self) -> &'static str {
         match self.node {
+            Node::Embedded(_) => "embedded",
             Node::Container(_) => "container",
             Node::Local(_) => "local",
             Node::External(_) => "external",
+        }
+    }
+
+    /// What it is, in words: `RabbitMQ 4.0.5 (container)`.
+    pub async fn in_words(&self) -> String {
+        let version = self.version().await;
+        match self.node {
+            Node::Embedded(_) => format!("embedded broker (as RabbitMQ {version})"),
+            _ => format!("RabbitMQ {version} ({})", self.kind()),
         }
     }
 
@@ -171,6 +197,7 @@ impl Broker {
     /// Where it speaks AMQP. The same after a restart, but for a container of a Docker engine elsewhere.
     pub fn addr(&self) -> SocketAddr {
         match &self.node {
+            Node::Embedded(embedded) => embedded.amqp(),
             Node::Container(container) => container.amqp(),
             Node::Local(local) => local.amqp(),
             Node::External(addr) => *addr,
@@ -200,11 +227,18 @@ impl Broker {
 
     /// Creates a virtual host in which [`Broker::credentials`] may do everything. Safe to do many at once.
     pub async fn create_vhost(&self, name: &str) -> Result<(), BrokerError> {
+        if let Node::Embedded(embedded) = &self.node {
+            return embedded.create_vhost(name);
+        }
         self.management("create a virtual host")?.create_vhost(name).await
     }
 
     /// Deletes a virtual host and all in it; its connections are closed. One that is not there is no error.
     pub async fn delete_vhost(&self, name: &str) -> Result<(), BrokerError> {
+        if let Node::Embedded(embedded) = &self.node {
+            embedded.delete_vhost(name);
+            return Ok(());
+        }
         self.management("delete a virtual host")?.delete_vhost(name).await
     }
 
@@ -218,6 +252,10 @@ impl Broker {
     /// [`Restart::Graceful`] connections end at once, the process only seconds later (3.10: 6 s, 4.0: 2 s).
     pub async fn down(&self, how: Restart) -> Result<(), BrokerError> {
         match &self.node {
+            Node::Embedded(embedded) => {
+                embedded.down(how).await;
+                Ok(())
+            }
             Node::Container(container) => Box::pin(container.down(how)).await,
             Node::Local(local) => local.down(how).await,
             Node::External(_) => Err(self.not_ours("take the broker down")),
@@ -228,6 +266,10 @@ impl Broker {
     pub async fn up(&self) -> Result<Instant, BrokerError> {
         let bring = async {
             match &self.node {
+                Node::Embedded(embedded) => {
+                    embedded.up().await;
+                    Ok(())
+                }
                 Node::Container(container) => Box::pin(container.up()).await,
                 Node::Local(local) => local.up().await,
                 Node::External(_) => Err(self.not_ours("bring the broker up")),
@@ -276,6 +318,9 @@ impl Broker {
     async fn answers_all(&self) -> Result<Instant, BrokerError> {
         self.ready(BOOT).await?;
         let answered = Instant::now();
+        if let Node::Embedded(_) = self.node {
+            return Ok(answered);
+        }
         let management = self.management("wait")?;
         let what =
             "get an answer of the management API (is the plugin rabbitmq_management in the image?)";
@@ -286,6 +331,9 @@ impl Broker {
     /// Closes the connections of a virtual host that the broker lists ([`Look::connections`]), giving a reason,
     /// and says how many. The clients get `connection.close` 320. One that is younger than the list is missed.
     pub async fn close_connections(&self, vhost: &str, reason: &str) -> Result<usize, BrokerError> {
+        if let Node::Embedded(embedded) = &self.node {
+            return Ok(embedded.close_connections(vhost, reason));
+        }
         let management = self.management("close connections")?;
         let mut closed = 0;
         for connection in management.connections(vhost).await? {
@@ -296,27 +344,43 @@ impl Broker {
 
     /// [`Look::connections`].
     pub async fn connections(&self, vhost: &str) -> Result<Vec<ConnectionInfo>, BrokerError> {
-        self.management("list connections")?.connections(vhost).await
+        match &self.node {
+            Node::Embedded(embedded) => embedded.connections(vhost).await,
+            _ => self.management("list connections")?.connections(vhost).await,
+        }
     }
 
     /// [`Look::channels`].
     pub async fn channels(&self, vhost: &str) -> Result<Vec<ChannelInfo>, BrokerError> {
-        self.management("list channels")?.channels(vhost).await
+        match &self.node {
+            Node::Embedded(embedded) => embedded.channels(vhost).await,
+            _ => self.management("list channels")?.channels(vhost).await,
+        }
     }
 
     /// [`Look::consumers`].
     pub async fn consumers(&self, vhost: &str) -> Result<Vec<ConsumerInfo>, BrokerError> {
-        self.management("list consumers")?.consumers(vhost).await
+        match &self.node {
+            Node::Embedded(embedded) => embedded.consumers(vhost).await,
+            _ => self.management("list consumers")?.consumers(vhost).await,
+        }
     }
 
     /// [`Look::queue`].
     pub async fn queue(&self, vhost: &str, queue: &str) -> Result<Option<QueueInfo>, BrokerError> {
-        self.management("look at a queue")?.queue(vhost, queue).await
+        match &self.node {
+            Node::Embedded(embedded) => embedded.queue(vhost, queue).await,
+            _ => self.management("look at a queue")?.queue(vhost, queue).await,
+        }
     }
 
     /// Removes it; nothing is left. An external one is left as it is. May be called more than once.
     pub async fn stop(&self) -> Result<(), BrokerError> {
         match &self.node {
+            Node::Embedded(embedded) => {
+                embedded.stop().await;
+                Ok(())
+            }
             Node::Container(container) => container.stop().await,
             Node::Local(local) => local.stop().await,
             Node::External(_) => Ok(()),
@@ -328,7 +392,7 @@ impl Broker {
         match &self.node {
             Node::Container(container) => container.log(lines).await,
             Node::Local(local) => last_lines(&local.log().await, lines),
-            Node::External(_) => String::new(),
+            Node::Embedded(_) | Node::External(_) => String::new(),
         }
     }
 
@@ -350,6 +414,7 @@ impl Node {
         match self {
             Node::Container(container) => container.management(),
             Node::Local(local) => local.management(),
+            Node::Embedded(_) => String::new(),
             Node::External(addr) => format!("http://{}:15672", addr.ip()),
         }
     }
@@ -359,7 +424,7 @@ impl Node {
         match self {
             Node::Container(container) => container.gone().await,
             Node::Local(local) => local.gone().await,
-            Node::External(_) => None,
+            Node::Embedded(_) | Node::External(_) => None,
         }
     }
 }

@@ -13,6 +13,8 @@ const IMAGE: (&str, &str) = ("rabbitmq", "4.0-management");
 /// Which broker to run against. From text: [`BrokerSpec::SYNTAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokerSpec {
+    /// The model of RabbitMQ in this process.
+    Embedded,
     /// A container where Docker has or can get the image, else a process on this machine.
     Auto,
     /// RabbitMQ in a container.
@@ -38,7 +40,18 @@ pub enum BrokerSpec {
 
 impl BrokerSpec {
     /// How a broker is named, for `--help` and for errors.
-    pub const SYNTAX: &str = "auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]";
+    pub const SYNTAX: &str = "embedded, auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]";
+
+    /// As it would be written, passwords and all.
+    pub fn in_full(&self) -> String {
+        match self {
+            BrokerSpec::External { url, management } => {
+                let management = management.iter().map(|at| format!(",{at}"));
+                std::iter::once(url.clone()).chain(management).collect()
+            }
+            other => other.to_string(),
+        }
+    }
 
     /// RabbitMQ in a container, of the default image.
     pub fn container() -> BrokerSpec {
@@ -64,12 +77,13 @@ fn parse(text: &str) -> Result<BrokerSpec, String> {
     };
     match (kind, rest) {
         (_, Some("")) => Err(format!("nothing follows '{kind}'; write {}", BrokerSpec::SYNTAX)),
+        ("embedded", None) => Ok(BrokerSpec::Embedded),
         ("auto", None) => Ok(BrokerSpec::Auto),
         ("container", None) => Ok(BrokerSpec::container()),
         ("container", Some(image)) => container(image),
         ("local", server) => Ok(BrokerSpec::Local { server: server.map(PathBuf::from) }),
         (kind, _) => {
-            let known = ["auto", "container", "local", "amqp"];
+            let known = ["embedded", "auto", "container", "local", "amqp"];
             let near = known.iter().max_by(|a, b| {
                 strsim::jaro_winkler(a, kind).total_cmp(&strsim::jaro_winkler(b, kind))
             });
@@ -115,6 +129,7 @@ fn external(text: &str) -> Result<BrokerSpec, String> {
 impl fmt::Display for BrokerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BrokerSpec::Embedded => f.write_str("embedded"),
             BrokerSpec::Auto => f.write_str("auto"),
             BrokerSpec::Container { image, tag } => write!(f, "container:{image}:{tag}"),
             BrokerSpec::Local { server: None } => f.write_str("local"),
@@ -143,6 +158,7 @@ mod tests {
 
     #[test]
     fn words() {
+        check("embedded", "embedded");
         check("auto", "auto");
         check("container", "container:rabbitmq:4.0-management");
         check("container:rabbitmq:3.10-management", "container:rabbitmq:3.10-management");
@@ -163,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_quoted_with_what_would_be_right() {
         check("contianer", "'contianer': did you mean 'container'?");
-        check("docker", "'docker': write auto, container");
+        check("docker", "'docker': write embedded, auto, container");
         check("container:", "'container:': nothing follows 'container'");
         check("container:a:", "neither may be empty");
         check("container:a b", "without spaces");
@@ -171,6 +187,6 @@ mod tests {
         check("amqps://host", "TLS is not spoken");
         check("amqps://me:secret@host", "'amqps://me:***@host'");
         check("amqp://host,https://host", "must begin with http://");
-        check("", "'': write auto");
+        check("", "'': write embedded");
     }
 }
