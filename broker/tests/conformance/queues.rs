@@ -24,6 +24,16 @@ cases! {
         a1 basic.get queue="amq.gen-1" no_ack=true
     "#;
 
+    /// Only the broker may say such a name, though the queue is there.
+    server_named_again: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue="" exclusive=true
+        a1 queue.declare queue="amq.gen-1" exclusive=true
+        a1 channel.open
+        a1 queue.declare queue="amq.gen-1" passive=true
+    "#;
+
     /// An empty name stands for the queue last declared on the channel.
     last_declared: r#"
         open a
@@ -95,6 +105,17 @@ cases! {
         a1 channel.open
         a1 queue.declare queue=q exclusive=true
         a1 queue.declare queue=q
+    "#;
+
+    /// Durable or not means nothing to a queue that goes with its connection.
+    exclusive_whatever_durable: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q exclusive=true
+        a1 queue.declare queue=q exclusive=true durable=true
+        a1 queue.declare queue=r exclusive=true durable=true
+        a1 queue.declare queue=r exclusive=true
+        a1 queue.declare queue=r exclusive=true auto_delete=true
     "#;
 
     inequivalent_arguments: r#"
