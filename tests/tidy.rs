@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 /// Floors: a crate may name only the crates beside it here.
 const FLOORS: &[(&str, &[&str])] = &[
     ("network", &[]),
+    ("broker", &[]),
     ("consumer", &[]),
     ("harness", &["network", "consumer"]),
     ("scenarios", &["harness", "network", "consumer"]),

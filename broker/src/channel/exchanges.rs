@@ -1,0 +1,184 @@
+//! The methods of class exchange.
+
+use super::queues::same;
+use super::{Resource, clean};
+use crate::core::{At, Core};
+use crate::model::exchange::{BindingKey, Exchange, Kind, Target};
+use crate::model::queue::arguments::equivalent;
+use crate::model::user::Access;
+use crate::model::{Name, exchange_in};
+use crate::wire::error::refuse;
+use crate::wire::method::{Bind, ExchangeDeclare};
+use crate::wire::{AmqpError, Reply, Table, Value};
+
+impl Core {
+    /// `exchange.declare`.
+    pub(super) fn exchange_declare(
+        &mut self,
+        at: At,
+        declare: &ExchangeDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        let vhost = self.vhost_of(at.connection);
+        let name = clean(declare.exchange);
+        let shown = exchange_in(&vhost, &name);
+        let kind = if declare.passive { Kind::Direct } else { Kind::named(declare.kind)? };
+        if name.is_empty() {
+            refuse!(AccessRefused, "operation not permitted on the default exchange");
+        }
+        let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*name));
+        if declare.passive {
+            if known.is_none() {
+                refuse!(NotFound, "no {shown}");
+            }
+        } else {
+            self.permit(at, Access::Configure, Resource::Exchange(&name))?;
+            match known {
+                Some(known) => {
+                    let (old, new) = (known.kind.name(), kind.name());
+                    if old != new {
+                        refuse!(
+                            PreconditionFailed,
+                            "inequivalent arg 'type' for {shown}: received '{new}' but current is '{old}'"
+                        );
+                    }
+                    same(&shown, "durable", known.durable, declare.durable)?;
+                    same(&shown, "auto_delete", known.auto_delete, declare.auto_delete)?;
+                    same(&shown, "internal", known.internal, declare.internal)?;
+                    let keys = ["alternate-exchange"];
+                    equivalent(&shown, &known.arguments, &declare.arguments, &keys)?;
+                }
+                None => self.exchange_new(at, &vhost, &name, kind, declare)?,
+            }
+        }
+        if !declare.nowait {
+            self.reply(at, &Reply::ExchangeDeclareOk);
+        }
+        Ok(())
+    }
+
+    fn exchange_new(
+        &mut self,
+        at: At,
+        vhost: &Name,
+        name: &str,
+        kind: Kind,
+        declare: &ExchangeDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        if name.starts_with("amq.") {
+            refuse!(AccessRefused, "exchange name '{name}' contains reserved prefix 'amq.*'");
+        }
+        match declare.arguments.get("alternate-exchange") {
+            None => {}
+            Some(Value::Long(to)) => {
+                self.permit(at, Access::Read, Resource::Exchange(name))?;
+                let to = String::from_utf8_lossy(to);
+                self.permit(at, Access::Write, Resource::Exchange(&to))?;
+            }
+            Some(other) => refuse!(
+                PreconditionFailed,
+                "invalid type '{}' for arg 'alternate-exchange' in {}",
+                other.type_name(),
+                exchange_in(vhost, name)
+            ),
+        }
+        self.create_exchange(
+            vhost,
+            Exchange {
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                internal: declare.internal,
+                arguments: declare.arguments.clone(),
+                ..Exchange::new(name.into(), kind)
+            },
+        );
+        Ok(())
+    }
+
+    /// `exchange.delete`. An exchange that is not there is deleted all the same.
+    pub(super) fn exchange_delete(
+        &mut self,
+        at: At,
+        exchange: &str,
+        if_unused: bool,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
+        let vhost = self.vhost_of(at.connection);
+        let name = clean(exchange);
+        let shown = exchange_in(&vhost, &name);
+        if name.is_empty() {
+            refuse!(AccessRefused, "operation not permitted on the default exchange");
+        }
+        if name.starts_with("amq.") {
+            refuse!(AccessRefused, "deletion of system {shown} not allowed");
+        }
+        self.permit(at, Access::Configure, Resource::Exchange(&name))?;
+        let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*name));
+        if if_unused && known.is_some_and(|exchange| !exchange.bindings.is_empty()) {
+            refuse!(PreconditionFailed, "{shown} in use");
+        }
+        self.delete_exchange(&vhost, &name);
+        if !nowait {
+            self.reply(at, &Reply::ExchangeDeleteOk);
+        }
+        Ok(())
+    }
+
+    /// `exchange.bind`.
+    pub(super) fn exchange_bind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
+        let target = Target::Exchange(clean(bind.destination).as_ref().into());
+        self.bind(at, target, bind.source, bind.routing_key.into(), bind.arguments.clone())?;
+        if !bind.nowait {
+            self.reply(at, &Reply::ExchangeBindOk);
+        }
+        Ok(())
+    }
+
+    /// `exchange.unbind`.
+    pub(super) fn exchange_unbind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
+        let target = Target::Exchange(clean(bind.destination).as_ref().into());
+        self.unbind(at, target, bind.source, bind.routing_key.into(), &bind.arguments)?;
+        if !bind.nowait {
+            self.reply(at, &Reply::ExchangeUnbindOk);
+        }
+        Ok(())
+    }
+
+    /// Checks and adds a binding; one that is there already is fine.
+    pub(super) fn bind(
+        &mut self,
+        at: At,
+        target: Target,
+        source: &str,
+        key: Name,
+        arguments: Table,
+    ) -> Result<(), AmqpError> {
+        let source = clean(source);
+        self.check_binding(at, &target, &source)?;
+        let vhost = self.vhost_of(at.connection);
+        let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*source));
+        if let Some(exchange) = known {
+            exchange.check_binding(&arguments)?;
+        }
+        self.add_binding(&vhost, &source, BindingKey::new(key, target, &arguments), arguments);
+        Ok(())
+    }
+
+    /// Checks and removes a binding; one that is not there is fine, one between what is not there too.
+    pub(super) fn unbind(
+        &mut self,
+        at: At,
+        target: Target,
+        source: &str,
+        key: Name,
+        arguments: &Table,
+    ) -> Result<(), AmqpError> {
+        let source = clean(source);
+        match self.check_binding(at, &target, &source) {
+            Err(error) if error.code == crate::wire::Code::NotFound => return Ok(()),
+            other => other?,
+        }
+        let vhost = self.vhost_of(at.connection);
+        self.remove_binding(&vhost, &source, &BindingKey::new(key, target, arguments));
+        Ok(())
+    }
+}

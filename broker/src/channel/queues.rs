@@ -1,0 +1,297 @@
+//! The methods of class queue.
+
+use super::publish::{REPLY_TO, reply_target};
+use super::{Resource, clean};
+use crate::core::{At, Core};
+use crate::model::exchange::Target;
+use crate::model::queue::arguments;
+use crate::model::user::Access;
+use crate::model::{Name, QueueId, exchange_in, queue_in};
+use crate::wire::error::refuse;
+use crate::wire::method::{Bind, QueueDeclare};
+use crate::wire::{AmqpError, Reply, Value};
+
+impl Core {
+    /// The queue that a name means: an empty one is the last that was declared on this channel.
+    pub(super) fn queue_meant(&mut self, at: At, name: &str) -> Result<Name, AmqpError> {
+        if !name.is_empty() {
+            return Ok(name.into());
+        }
+        match self.channel(at).and_then(|channel| channel.last_queue.clone()) {
+            Some(last) => Ok(last),
+            None => refuse!(NotFound, "no previously declared queue"),
+        }
+    }
+
+    /// The queue called `name`, if it is there and not another connection's own.
+    pub(super) fn queue_for(&self, at: At, name: &str) -> Result<QueueId, AmqpError> {
+        let vhost = self.vhost_of(at.connection);
+        let Some(id) = self.model.queue_id(&vhost, name) else {
+            refuse!(NotFound, "no {}", queue_in(&vhost, name));
+        };
+        self.unlocked(at, id, false)?;
+        Ok(id)
+    }
+
+    /// Refuses queues that are another connection's own; `strictly`, also those that are nobody's.
+    fn unlocked(&self, at: At, id: QueueId, strictly: bool) -> Result<(), AmqpError> {
+        let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
+        let is_free = match queue.owner {
+            Some(owner) => owner == at.connection,
+            None => !strictly,
+        };
+        if is_free {
+            return Ok(());
+        }
+        refuse!(
+            ResourceLocked,
+            "cannot obtain exclusive access to locked {}. It could be originally declared on \
+             another connection or the exclusive property value does not match that of the \
+             original declaration.",
+            queue_in(&queue.vhost, &queue.name)
+        )
+    }
+
+    /// `queue.declare`.
+    pub(super) fn queue_declare(
+        &mut self,
+        at: At,
+        declare: QueueDeclare<'_>,
+    ) -> Result<(), AmqpError> {
+        let vhost = self.vhost_of(at.connection);
+        let name = clean(declare.queue).into_owned();
+        if let Some(rest) = name.strip_prefix(REPLY_TO) {
+            let is_there = reply_target(rest)
+                .and_then(|to| self.channel(to))
+                .is_some_and(|channel| channel.reply_to.is_some());
+            if !is_there {
+                refuse!(NotFound, "no {}", queue_in(&vhost, &name));
+            }
+            return self.declared(at, name.into(), None, declare.nowait);
+        }
+        if declare.passive {
+            let name = if name.is_empty() {
+                self.queue_meant(at, "").unwrap_or_default()
+            } else {
+                name.into()
+            };
+            let Some(id) = self.model.queue_id(&vhost, &name) else {
+                refuse!(NotFound, "no {}", queue_in(&vhost, &name));
+            };
+            self.unlocked(at, id, false)?;
+            return self.declared(at, name, Some(id), declare.nowait);
+        }
+        let QueueDeclare { durable, exclusive, auto_delete, nowait, .. } = declare;
+        let table = arguments::completed(declare.arguments);
+        let is_quorum = arguments::is_quorum(&table);
+        if name.is_empty() && is_quorum {
+            refuse!(
+                PreconditionFailed,
+                "Cannot declare a server-named queue for type rabbit_quorum_queue"
+            );
+        }
+        if name.starts_with("amq.") {
+            refuse!(AccessRefused, "queue name '{name}' contains reserved prefix 'amq.*'");
+        }
+        let name: Name =
+            if name.is_empty() { self.generated("amq.gen-").into() } else { name.into() };
+        self.permit(at, Access::Configure, Resource::Queue(&name))?;
+        // An exclusive queue does not outlive its connection, so RabbitMQ counts it as transient.
+        let durable = durable && !exclusive;
+        if let Some(id) = self.model.queue_id(&vhost, &name) {
+            self.unlocked(at, id, exclusive)?;
+            let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
+            let shown = queue_in(&vhost, &name);
+            same(&shown, "durable", queue.durable, durable)?;
+            same(&shown, "auto_delete", queue.auto_delete, auto_delete)?;
+            arguments::check_equivalent(&vhost, &name, &queue.arguments, &table)?;
+            return self.declared(at, name, Some(id), nowait);
+        }
+        match table.get("x-dead-letter-exchange") {
+            None => {}
+            Some(Value::Long(to)) => {
+                self.permit(at, Access::Read, Resource::Queue(&name))?;
+                let to = String::from_utf8_lossy(to);
+                self.permit(at, Access::Write, Resource::Exchange(&to))?;
+            }
+            Some(other) => refuse!(
+                PreconditionFailed,
+                "invalid type '{}' for arg 'x-dead-letter-exchange' in {}",
+                other.type_name(),
+                queue_in(&vhost, &name)
+            ),
+        }
+        arguments::check(&vhost, &name, &table)?;
+        if is_quorum {
+            let shown = queue_in(&vhost, &name);
+            for (is_wrong, what) in [
+                (auto_delete, "auto-delete"),
+                (exclusive, "exclusive-owner"),
+                (!durable, "non-durable"),
+            ] {
+                if is_wrong {
+                    refuse!(PreconditionFailed, "invalid property '{what}' for {shown}");
+                }
+            }
+        }
+        let owner = exclusive.then_some(at.connection);
+        let id = self.create_queue(&vhost, &name, durable, auto_delete, owner, table);
+        self.declared(at, name, Some(id), nowait)
+    }
+
+    fn declared(
+        &mut self,
+        at: At,
+        name: Name,
+        id: Option<QueueId>,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
+        let (mut messages, mut consumers) = (0, 1);
+        if let Some(id) = id {
+            self.expire(id);
+            self.use_queue(id);
+            if let Some(queue) = self.model.queues.get(&id) {
+                messages = u32::try_from(queue.store.len()).unwrap_or(u32::MAX);
+                consumers = queue.consumers.len() as u32;
+            }
+        }
+        if let Some(channel) = self.channel(at) {
+            channel.last_queue = Some(name.clone());
+        }
+        if !nowait {
+            self.reply(at, &Reply::QueueDeclareOk { queue: &name, messages, consumers });
+        }
+        Ok(())
+    }
+
+    /// `queue.bind`.
+    pub(super) fn queue_bind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
+        let nowait = bind.nowait;
+        let (target, key) = self.queue_binding(at, &bind)?;
+        self.bind(at, target, bind.source, key, bind.arguments)?;
+        if !nowait {
+            self.reply(at, &Reply::QueueBindOk);
+        }
+        Ok(())
+    }
+
+    /// `queue.unbind`.
+    pub(super) fn queue_unbind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
+        let (target, key) = self.queue_binding(at, &bind)?;
+        self.unbind(at, target, bind.source, key, &bind.arguments)?;
+        self.reply(at, &Reply::QueueUnbindOk);
+        Ok(())
+    }
+
+    fn queue_binding(&mut self, at: At, bind: &Bind<'_>) -> Result<(Target, Name), AmqpError> {
+        let queue = self.queue_meant(at, bind.destination)?;
+        let both_empty = bind.destination.is_empty() && bind.routing_key.is_empty();
+        let key = if both_empty { queue.clone() } else { bind.routing_key.into() };
+        Ok((Target::Queue(queue), key))
+    }
+
+    /// `queue.purge`.
+    pub(super) fn queue_purge(
+        &mut self,
+        at: At,
+        queue: &str,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
+        let name = self.queue_meant(at, queue)?;
+        self.permit(at, Access::Read, Resource::Queue(&name))?;
+        let id = self.queue_for(at, &name)?;
+        let messages = self.purge_queue(id);
+        if !nowait {
+            self.reply(at, &Reply::QueuePurgeOk { messages });
+        }
+        Ok(())
+    }
+
+    /// `queue.delete`. A queue that is not there is deleted all the same.
+    pub(super) fn queue_delete(
+        &mut self,
+        at: At,
+        queue: &str,
+        if_unused: bool,
+        if_empty: bool,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
+        let name = self.queue_meant(at, queue)?;
+        let name = clean(&name);
+        self.permit(at, Access::Configure, Resource::Queue(&name))?;
+        let vhost = self.vhost_of(at.connection);
+        let mut messages = 0;
+        if let Some(id) = self.model.queue_id(&vhost, &name) {
+            self.unlocked(at, id, false)?;
+            self.expire(id);
+            let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
+            let shown = queue_in(&vhost, &name);
+            for (is_asked, what) in [(if_unused, "if-unused"), (if_empty, "if-empty")] {
+                if is_asked && queue.is_quorum {
+                    refuse!(
+                        NotImplemented,
+                        "cannot delete {shown}. queue.delete operations with {what} flag set are \
+                         not supported by quorum queues"
+                    );
+                }
+            }
+            if if_empty && !queue.store.is_empty() {
+                refuse!(PreconditionFailed, "{shown} not empty");
+            }
+            if if_unused && !queue.consumers.is_empty() {
+                refuse!(PreconditionFailed, "{shown} in use");
+            }
+            messages = u32::try_from(queue.store.len()).unwrap_or(u32::MAX);
+            self.delete_queue(id);
+        }
+        if !nowait {
+            self.reply(at, &Reply::QueueDeleteOk { messages });
+        }
+        Ok(())
+    }
+
+    /// Refuses what does not exist or must not be bound, in RabbitMQ's order.
+    pub(super) fn check_binding(
+        &self,
+        at: At,
+        target: &Target,
+        source: &str,
+    ) -> Result<(), AmqpError> {
+        let resource = match target {
+            Target::Queue(name) => Resource::Queue(name),
+            Target::Exchange(name) => Resource::Exchange(name),
+        };
+        self.permit(at, Access::Write, resource)?;
+        let is_default = matches!(target, Target::Exchange(name) if name.is_empty());
+        if is_default || source.is_empty() {
+            refuse!(AccessRefused, "operation not permitted on the default exchange");
+        }
+        self.permit(at, Access::Read, Resource::Exchange(source))?;
+        let vhost = self.vhost_of(at.connection);
+        let Some(known) = self.model.vhosts.get(&vhost) else { return Ok(()) };
+        if !known.exchanges.contains_key(source) {
+            refuse!(NotFound, "no {}", exchange_in(&vhost, source));
+        }
+        match target {
+            Target::Queue(name) => {
+                self.queue_for(at, name)?;
+            }
+            Target::Exchange(name) if !known.exchanges.contains_key(name) => {
+                refuse!(NotFound, "no {}", exchange_in(&vhost, name))
+            }
+            Target::Exchange(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a declaration of what is there with another value.
+pub(super) fn same(what: &str, field: &str, old: bool, new: bool) -> Result<(), AmqpError> {
+    if old == new {
+        return Ok(());
+    }
+    refuse!(
+        PreconditionFailed,
+        "inequivalent arg '{field}' for {what}: received '{new}' but current is '{old}'"
+    )
+}

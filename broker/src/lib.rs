@@ -1,0 +1,34 @@
+//! A RabbitMQ that lives inside the process: AMQP 0-9-1 with the behaviour of RabbitMQ 4.0 as its clients see it.
+//!
+//! A [`Broker`] is a socket around a [`Core`], which is the whole of the broker without socket or clock: octets and
+//! time in; octets, closes and deadlines out. It starts within a millisecond and keeps what is durable over a restart.
+//!
+//! The modules, in reading order: what is on the wire ([`wire`]), what the broker knows ([`model`]), a connection's
+//! life ([`connection`]) and a channel's methods ([`channel`]), the node that joins them ([`core`]), what goes wrong on
+//! purpose ([`faults`]), a look inside ([`look`]), and the server ([`server`]).
+//!
+//! It knows nothing of networks that fail, consumers under test, or verdicts. There are no streams, no clustering, no
+//! TLS and no AMQP 1.0.
+
+pub mod wire;
+
+pub mod model;
+
+pub mod connection;
+
+pub mod channel;
+
+pub mod core;
+
+pub mod faults;
+
+pub mod look;
+
+pub mod server;
+
+pub use crate::core::{At, Batch, Config, ConnectionId, Core, How};
+pub use faults::{Action, Edge, ReplyRule, Trigger, Way, Withheld};
+pub use look::Look;
+pub use look::events::Event;
+pub use server::{Broker, ServerError};
+pub use wire::{MethodId, Table, Value};

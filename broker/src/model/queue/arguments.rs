@@ -1,0 +1,310 @@
+//! The arguments of a queue's declaration, checked as RabbitMQ checks them and refused in its words.
+
+use crate::model::message::LONGEST;
+use crate::model::queue_in;
+use crate::wire::error::refuse;
+use crate::wire::{AmqpError, Table, Value};
+
+/// What a classic queue understands.
+const CLASSIC: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
+];
+
+/// What a quorum queue understands.
+const QUORUM: &[&str] = &[
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+];
+
+/// What only a stream understands.
+const STREAM: &[&str] = &["x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size"];
+
+type Check = fn(&Value, &Table) -> Result<(), String>;
+
+/// In RabbitMQ's order: the first failure is the one that is told.
+const CHECKS: &[(&str, Check)] = &[
+    ("x-expires", expires),
+    ("x-message-ttl", ttl),
+    ("x-dead-letter-exchange", text),
+    ("x-dead-letter-routing-key", dead_letter_key),
+    ("x-dead-letter-strategy", |value, _| {
+        one_of(value, &["at-most-once", "at-least-once"], "invalid_dlx_strategy")
+    }),
+    ("x-max-length", not_negative),
+    ("x-max-length-bytes", not_negative),
+    ("x-max-in-memory-length", not_negative),
+    ("x-max-in-memory-bytes", not_negative),
+    ("x-max-priority", max_priority),
+    ("x-overflow", |value, _| {
+        one_of(value, &["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow")
+    }),
+    ("x-queue-mode", queue_mode),
+    ("x-queue-version", queue_version),
+    ("x-single-active-consumer", boolean),
+    ("x-quorum-initial-group-size", positive),
+    ("x-queue-leader-locator", |value, _| {
+        one_of(
+            value,
+            &["client-local", "balanced", "random", "least-leaders"],
+            "invalid_queue_locator_arg",
+        )
+    }),
+];
+
+/// Adds `x-queue-type` where the client gave none, as RabbitMQ does.
+pub fn completed(mut arguments: Table) -> Table {
+    if arguments.get("x-queue-type").is_none() {
+        arguments.set("x-queue-type", Value::text("classic"));
+    }
+    arguments
+}
+
+/// Whether they ask for a quorum queue.
+pub fn is_quorum(arguments: &Table) -> bool {
+    arguments.str("x-queue-type") == Some("quorum")
+}
+
+/// Refuses what RabbitMQ refuses.
+pub fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
+    let queue = queue_in(vhost, name);
+    if let Some(value) = arguments.get("x-queue-type") {
+        if let Err(why) = queue_type(value) {
+            refuse!(PreconditionFailed, "invalid arg 'x-queue-type' for {queue}: {why}");
+        }
+    }
+    let quorum = is_quorum(arguments);
+    let (known, others) = if quorum { (QUORUM, CLASSIC) } else { (CLASSIC, QUORUM) };
+    for (key, check) in CHECKS.iter().filter(|(key, _)| known.contains(key)) {
+        if let Some(value) = arguments.get(key) {
+            if let Err(why) = check(value, arguments) {
+                refuse!(PreconditionFailed, "invalid arg '{key}' for {queue}: {why}");
+            }
+        }
+    }
+    let module = if quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" };
+    for (key, _) in &arguments.0 {
+        let key = &**key;
+        if !known.contains(&key) && (others.contains(&key) || STREAM.contains(&key)) {
+            refuse!(PreconditionFailed, "invalid arg '{key}' for {queue} of queue type {module}");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a declaration of a queue that is there with other arguments.
+pub fn check_equivalent(
+    vhost: &str,
+    name: &str,
+    old: &Table,
+    new: &Table,
+) -> Result<(), AmqpError> {
+    let known = if is_quorum(old) { QUORUM } else { CLASSIC };
+    equivalent(&queue_in(vhost, name), old, new, known)
+}
+
+/// Refuses arguments under `keys` that differ from what `what` was declared with.
+pub fn equivalent(what: &str, old: &Table, new: &Table, keys: &[&str]) -> Result<(), AmqpError> {
+    for key in keys {
+        let (old, new) = (old.get(key), new.get(key));
+        let is_same = match (old, new) {
+            (Some(a), Some(b)) => a.same_as(b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        if is_same {
+            continue;
+        }
+        // When both are there RabbitMQ tells the values alone.
+        let shown = |value: Option<&Value>, alone: bool| match value {
+            None => "none".to_owned(),
+            Some(value) if alone => format!("'{}'", value.shown()),
+            Some(value) => format!("the value '{}' of type '{}'", value.shown(), value.type_name()),
+        };
+        let alone = old.is_some() && new.is_some();
+        let (new, old) = (shown(new, alone), shown(old, alone));
+        refuse!(
+            PreconditionFailed,
+            "inequivalent arg '{key}' for {what}: received {new} but current is {old}"
+        );
+    }
+    Ok(())
+}
+
+fn queue_type(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Long(octets) => match &octets[..] {
+            b"classic" | b"quorum" => Ok(()),
+            // This broker has no streams.
+            other => {
+                Err(format!("\"unsupported queue type '{}'\"", String::from_utf8_lossy(other)))
+            }
+        },
+        other => Err(unacceptable(other)),
+    }
+}
+
+fn unacceptable(value: &Value) -> String {
+    format!("{{unacceptable_type,{}}}", value.type_name())
+}
+
+fn integer(value: &Value) -> Result<i64, String> {
+    value.as_int().ok_or_else(|| format!("\"expected integer, got {}\"", value.type_name()))
+}
+
+fn not_negative(value: &Value, _: &Table) -> Result<(), String> {
+    match integer(value)? {
+        n if n < 0 => Err(format!("{{value_negative,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn positive(value: &Value, arguments: &Table) -> Result<(), String> {
+    not_negative(value, arguments)?;
+    if integer(value)? == 0 { Err("{value_zero,0}".to_owned()) } else { Ok(()) }
+}
+
+fn ttl(value: &Value, _: &Table) -> Result<(), String> {
+    match integer(value)? {
+        n if n < 0 => Err(format!("{{value_negative,{n}}}")),
+        n if n > LONGEST => Err(format!("{{value_too_large,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn expires(value: &Value, arguments: &Table) -> Result<(), String> {
+    if integer(value)? == 0 { Err("{value_zero,0}".to_owned()) } else { ttl(value, arguments) }
+}
+
+fn max_priority(value: &Value, arguments: &Table) -> Result<(), String> {
+    not_negative(value, arguments)?;
+    match integer(value)? {
+        n if n > 255 => Err(format!("{{max_value_exceeded,{n}}}")),
+        _ => Ok(()),
+    }
+}
+
+fn text(value: &Value, _: &Table) -> Result<(), String> {
+    if matches!(value, Value::Long(_)) { Ok(()) } else { Err(unacceptable(value)) }
+}
+
+fn dead_letter_key(value: &Value, arguments: &Table) -> Result<(), String> {
+    text(value, arguments)?;
+    match arguments.get("x-dead-letter-exchange") {
+        None => Err("routing_key_but_no_dlx_defined".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
+
+fn boolean(value: &Value, _: &Table) -> Result<(), String> {
+    if matches!(value, Value::Bool(_)) { Ok(()) } else { Err(unacceptable(value)) }
+}
+
+fn one_of(value: &Value, known: &[&str], why: &str) -> Result<(), String> {
+    match value {
+        Value::Long(octets) if known.iter().any(|k| k.as_bytes() == &octets[..]) => Ok(()),
+        Value::Long(_) => Err(why.to_owned()),
+        other => Err(unacceptable(other)),
+    }
+}
+
+fn queue_mode(value: &Value, _: &Table) -> Result<(), String> {
+    match value {
+        Value::Long(octets) if matches!(&octets[..], b"default" | b"lazy") => Ok(()),
+        Value::Long(_) => Err(format!("\"unsupported queue mode '{}'\"", value.shown())),
+        other => Err(unacceptable(other)),
+    }
+}
+
+fn queue_version(value: &Value, arguments: &Table) -> Result<(), String> {
+    not_negative(value, arguments)?;
+    match integer(value)? {
+        1 | 2 => Ok(()),
+        n => Err(format!("\"unsupported queue version '{n}'\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, Value)]) -> Table {
+        Table(entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+    }
+
+    fn check_one(entries: &[(&str, Value)], expect: Result<(), &str>) {
+        let got = check("/", "q", &table(entries)).map_err(|error| error.text());
+        assert_eq!(got, expect.map_err(|why| format!("PRECONDITION_FAILED - {why}")));
+    }
+
+    #[test]
+    fn arguments_are_checked() {
+        check_one(&[("x-message-ttl", Value::I32(0)), ("anything", Value::Void)], Ok(()));
+        check_one(
+            &[("x-message-ttl", Value::text("1"))],
+            Err(
+                "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': \"expected integer, got longstr\"",
+            ),
+        );
+        check_one(
+            &[("x-expires", Value::I32(0))],
+            Err("invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}"),
+        );
+        check_one(
+            &[("x-dead-letter-routing-key", Value::text("k"))],
+            Err(
+                "invalid arg 'x-dead-letter-routing-key' for queue 'q' in vhost '/': routing_key_but_no_dlx_defined",
+            ),
+        );
+        check_one(
+            &[("x-delivery-limit", Value::I32(1))],
+            Err(
+                "invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of queue type rabbit_classic_queue",
+            ),
+        );
+        check_one(
+            &[("x-queue-type", Value::text("quorum")), ("x-max-priority", Value::I32(1))],
+            Err(
+                "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue",
+            ),
+        );
+    }
+
+    #[test]
+    fn equivalence_is_by_value() {
+        let old = table(&[("x-max-length", Value::I32(5))]);
+        let same = table(&[("x-max-length", Value::I64(5))]);
+        assert_eq!(check_equivalent("/", "q", &old, &same), Ok(()));
+        let other = table(&[("x-max-length", Value::I64(6))]);
+        let error = check_equivalent("/", "q", &old, &other).map_err(|e| e.text());
+        let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received '6' but current is '5'";
+        assert_eq!(error, Err(text.to_owned()));
+        let error = check_equivalent("/", "q", &old, &Table::default()).map_err(|e| e.text());
+        let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'";
+        assert_eq!(error, Err(text.to_owned()));
+    }
+}

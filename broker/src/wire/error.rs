@@ -1,0 +1,142 @@
+//! AMQP's reply codes and RabbitMQ's way of wording an error.
+
+use super::name::MethodId;
+
+/// The reply codes of AMQP 0-9-1 that a broker sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// 312, only in `basic.return`.
+    NoRoute,
+    /// 320.
+    ConnectionForced,
+    /// 403.
+    AccessRefused,
+    /// 404.
+    NotFound,
+    /// 405.
+    ResourceLocked,
+    /// 406.
+    PreconditionFailed,
+    /// 501.
+    FrameError,
+    /// 502.
+    SyntaxError,
+    /// 503.
+    CommandInvalid,
+    /// 504.
+    ChannelError,
+    /// 505.
+    UnexpectedFrame,
+    /// 530.
+    NotAllowed,
+    /// 540.
+    NotImplemented,
+    /// 541.
+    InternalError,
+}
+
+impl Code {
+    /// The number and the name on the wire, and whether the whole connection dies of it.
+    const fn row(self) -> (u16, &'static str, bool) {
+        match self {
+            Code::NoRoute => (312, "NO_ROUTE", false),
+            Code::ConnectionForced => (320, "CONNECTION_FORCED", true),
+            Code::AccessRefused => (403, "ACCESS_REFUSED", false),
+            Code::NotFound => (404, "NOT_FOUND", false),
+            Code::ResourceLocked => (405, "RESOURCE_LOCKED", false),
+            Code::PreconditionFailed => (406, "PRECONDITION_FAILED", false),
+            Code::FrameError => (501, "FRAME_ERROR", true),
+            Code::SyntaxError => (502, "SYNTAX_ERROR", true),
+            Code::CommandInvalid => (503, "COMMAND_INVALID", true),
+            Code::ChannelError => (504, "CHANNEL_ERROR", true),
+            Code::UnexpectedFrame => (505, "UNEXPECTED_FRAME", true),
+            Code::NotAllowed => (530, "NOT_ALLOWED", true),
+            Code::NotImplemented => (540, "NOT_IMPLEMENTED", true),
+            Code::InternalError => (541, "INTERNAL_ERROR", true),
+        }
+    }
+
+    /// The reply code.
+    pub const fn number(self) -> u16 {
+        self.row().0
+    }
+
+    /// The reply code's name, as RabbitMQ writes it in front of the text.
+    pub const fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether it closes the connection rather than the channel.
+    pub const fn is_hard(self) -> bool {
+        self.row().2
+    }
+}
+
+/// What the broker holds against a client: it goes out as `channel.close` or `connection.close`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct AmqpError {
+    /// The reply code.
+    pub code: Code,
+    /// The text after "NAME - ". None where RabbitMQ sends the bare name.
+    pub explanation: Option<String>,
+    /// The method that is at fault, if one is.
+    pub method: MethodId,
+}
+
+impl AmqpError {
+    /// An error whose method is filled in by whoever knows it.
+    pub fn new(code: Code, explanation: impl Into<String>) -> AmqpError {
+        AmqpError { code, explanation: Some(explanation.into()), method: MethodId::NONE }
+    }
+
+    /// What RabbitMQ says when it crashed itself.
+    pub fn internal() -> AmqpError {
+        AmqpError { code: Code::InternalError, explanation: None, method: MethodId::NONE }
+    }
+
+    /// The same, blamed on `method` unless a method is blamed already.
+    #[must_use]
+    pub fn of(mut self, method: MethodId) -> AmqpError {
+        if self.method == MethodId::NONE {
+            self.method = method;
+        }
+        self
+    }
+
+    /// The reply text, cut to what fits a short string the way RabbitMQ cuts it.
+    pub fn text(&self) -> String {
+        let Some(explanation) = &self.explanation else { return self.code.name().to_owned() };
+        let whole = format!("{} - {explanation}", self.code.name());
+        if whole.len() <= 255 {
+            return whole;
+        }
+        let mut end = 252;
+        while !whole.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}...", &whole[..end])
+    }
+}
+
+/// `Err` with RabbitMQ's words, formatted.
+macro_rules! refuse {
+    ($code:ident, $($text:tt)*) => {
+        return Err($crate::wire::AmqpError::new($crate::wire::Code::$code, format!($($text)*)))
+    };
+}
+pub(crate) use refuse;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_carries_the_name_and_fits_a_short_string() {
+        let error = AmqpError::new(Code::NotFound, "no queue 'q' in vhost '/'");
+        assert_eq!(error.text(), "NOT_FOUND - no queue 'q' in vhost '/'");
+        assert_eq!(AmqpError::internal().text(), "INTERNAL_ERROR");
+        let long = AmqpError::new(Code::NotFound, "é".repeat(300)).text();
+        assert!(long.len() <= 255 && long.ends_with("..."), "{long}");
+    }
+}
