@@ -9,11 +9,12 @@ use super::target::Target;
 /// Plays a script on every broker there is and compares each trace with the one snapshot.
 pub async fn run(area: &str, name: &str, script: &str) {
     let area = area.rsplit("::").next().unwrap_or(area);
-    if let Some(target) = Target::rabbitmq() {
-        let vhost = vhost(area, name);
+    let vhost = vhost(area, name);
+    for target in Target::rabbitmq().into_iter().chain([Target::embedded()]) {
         target.admin(&vhost, "vhost").await;
         let trace = Runner::new(&target, &vhost).play(script).await;
         target.admin(&vhost, "no-vhost").await;
+        target.stop().await;
         compare(area, name, &trace);
     }
 }

@@ -1,6 +1,9 @@
 //! The brokers a case runs on: RabbitMQ at the address that the environment names, and the
 //! embedded one. Each case has a virtual host of its own.
 
+use gauntlet_broker::model::user::Permission;
+use gauntlet_broker::{Broker, Config, Table, Value};
+
 use super::http::{Management, segment};
 
 /// Where RabbitMQ is, `amqp://guest:guest@host:port`, and its management API,
@@ -10,6 +13,7 @@ const MANAGEMENT: &str = "GAUNTLET_CONFORMANCE_MANAGEMENT";
 
 pub enum Target {
     RabbitMq { addr: String, management: Management },
+    Embedded { addr: String, broker: Broker },
 }
 
 impl Target {
@@ -22,9 +26,22 @@ impl Target {
         Some(Target::RabbitMq { addr, management: Management::new(&management) })
     }
 
+    /// An embedded broker of its own. It must be called within a runtime.
+    pub fn embedded() -> Target {
+        let broker = Broker::start(Config::default()).expect("an embedded broker listens");
+        Target::Embedded { addr: broker.addr().to_string(), broker }
+    }
+
+    /// Ends what was started for this target.
+    pub async fn stop(self) {
+        if let Target::Embedded { broker, .. } = self {
+            broker.stop().await;
+        }
+    }
+
     pub fn addr(&self) -> &str {
         match self {
-            Target::RabbitMq { addr, .. } => addr,
+            Target::RabbitMq { addr, .. } | Target::Embedded { addr, .. } => addr,
         }
     }
 
@@ -42,8 +59,39 @@ impl Target {
                 let (method, path, body) = request(vhost, words);
                 management.request(method, &path, &body).await;
             }
+            Target::Embedded { broker, .. } => embedded(broker, vhost, words),
         }
     }
+}
+
+fn embedded(broker: &Broker, vhost: &str, words: &[&str]) {
+    let permission =
+        |c, w, r| Some(Permission::new(c, w, r).expect("permissions are regular expressions"));
+    broker.with(|core| match words {
+        ["vhost"] => {
+            core.add_vhost(vhost);
+            let all = permission(".*", ".*", ".*");
+            core.set_permission("guest", vhost, all).expect("guest and the virtual host are there");
+        }
+        ["no-vhost"] => assert!(core.delete_vhost(vhost), "no virtual host {vhost}"),
+        ["user", name, password] => core.set_user(name, password, &[]),
+        ["no-user", name] => assert!(core.delete_user(name), "no user {name}"),
+        ["permissions", user, configure, write, read] => core
+            .set_permission(user, vhost, permission(configure, write, read))
+            .expect("the user and the virtual host are there"),
+        ["policy", name, pattern, apply_to, definition] => {
+            let definition = pairs(definition)
+                .map(|(key, value)| {
+                    let number = value.parse().map(Value::I64);
+                    (key.to_owned(), number.unwrap_or_else(|_| Value::Long(value.into())))
+                })
+                .collect();
+            core.set_policy(vhost, name, pattern, apply_to, 0, Table(definition))
+                .expect("a policy that RabbitMQ takes");
+        }
+        ["no-policy", name] => assert!(core.delete_policy(vhost, name), "no policy {name}"),
+        _ => panic!("no such admin line: {words:?}"),
+    });
 }
 
 fn request(vhost: &str, words: &[&str]) -> (&'static str, String, String) {
