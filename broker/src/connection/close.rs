@@ -129,11 +129,10 @@ impl Core {
         // First the messages, so that no other consumer overtakes them; then those who could take them again.
         let mut emptied = Vec::new();
         for (_, consumer) in consumers {
-            if let Some(queue) = self.model.queues.get_mut(&consumer.queue) {
-                if queue.remove_consumer(consumer.id).is_some() {
+            if let Some(queue) = self.model.queues.get_mut(&consumer.queue)
+                && queue.remove_consumer(consumer.id).is_some() {
                     emptied.push((consumer.queue, consumer.id));
                 }
-            }
         }
         for delivery in unacked {
             self.put_back(delivery, true);

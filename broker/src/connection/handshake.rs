@@ -167,6 +167,7 @@ impl Core {
         let peer = connection.peer;
         self.timers.set(Timer::Handshake(id), None);
         self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionOpenOk);
+        self.heartbeats_from_here(id);
         self.throttle_new(id);
         self.note(|| Event::ConnectionOpened { connection: id, peer, user, vhost: name });
         Ok(())

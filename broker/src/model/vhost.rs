@@ -90,13 +90,12 @@ impl VHost {
                 Target::Exchange(name) => further.push(name),
             }
         });
-        if !any {
-            if let Some((name, _)) =
+        if !any
+            && let Some((name, _)) =
                 self.alternate(exchange).and_then(|n| self.exchanges.get_key_value(n))
             {
                 further.push(name);
             }
-        }
     }
 
     /// The alternate exchange of an exchange, by argument or policy.

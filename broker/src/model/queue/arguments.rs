@@ -93,19 +93,17 @@ pub fn is_quorum(arguments: &Table) -> bool {
 /// Refuses what RabbitMQ refuses.
 pub fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
     let queue = queue_in(vhost, name);
-    if let Some(value) = arguments.get("x-queue-type") {
-        if let Err(why) = queue_type(value) {
+    if let Some(value) = arguments.get("x-queue-type")
+        && let Err(why) = queue_type(value) {
             refuse!(PreconditionFailed, "invalid arg 'x-queue-type' for {queue}: {why}");
         }
-    }
     let quorum = is_quorum(arguments);
     let (known, others) = if quorum { (QUORUM, CLASSIC) } else { (CLASSIC, QUORUM) };
     for (key, check) in CHECKS.iter().filter(|(key, _)| known.contains(key)) {
-        if let Some(value) = arguments.get(key) {
-            if let Err(why) = check(value, arguments) {
+        if let Some(value) = arguments.get(key)
+            && let Err(why) = check(value, arguments) {
                 refuse!(PreconditionFailed, "invalid arg '{key}' for {queue}: {why}");
             }
-        }
     }
     let module = if quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" };
     for (key, _) in &arguments.0 {
