@@ -280,4 +280,41 @@ cases! {
         a1 basic.publish routing_key=q body="3"
         a1 basic.get queue=q
     "#;
+
+    nack_zero_multiple_of_nothing: r#"
+        open a
+        a1 channel.open
+        a1 basic.nack delivery_tag=0 multiple=true requeue=true
+        a1 channel.flow active=true
+    "#;
+
+    /// A queue that goes takes what was unacknowledged with it; acks to it are no error.
+    ack_after_the_queue_is_gone: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.get queue=q
+        a1 queue.delete queue=q
+        a1 basic.ack delivery_tag=1
+        a1 channel.flow active=true
+        a1 basic.ack delivery_tag=1
+        wait a1 channel.close
+    "#;
+
+    /// Only what is requeued is marked.
+    redelivered_only_if_delivered: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.qos prefetch_count=1
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.consume queue=q consumer_tag=c
+        wait a1 basic.deliver
+        a1 basic.cancel consumer_tag=c
+        a1 basic.nack delivery_tag=1 requeue=true
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+    "#;
 }

@@ -10,7 +10,10 @@ use super::target::Target;
 pub async fn run(area: &str, name: &str, script: &str) {
     let area = area.rsplit("::").next().unwrap_or(area);
     let vhost = vhost(area, name);
-    for target in Target::rabbitmq().into_iter().chain([Target::embedded()]) {
+    // A snapshot is never taken from the model.
+    let recording = std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always");
+    let embedded = (!recording).then(Target::embedded);
+    for target in Target::rabbitmq().into_iter().chain(embedded) {
         target.admin(&vhost, "vhost").await;
         let trace = Runner::new(&target, &vhost).play(script).await;
         target.admin(&vhost, "no-vhost").await;

@@ -226,4 +226,21 @@ cases! {
         a1 channel.open
         a1 queue.declare queue=q
     "#;
+
+    update_secret_wrong: r#"
+        open a
+        a connection.update-secret new_secret="wrong" reason="renewed"
+        a1 channel.open
+    "#;
+
+    everything_after_connection_close_is_ignored: r#"
+        open a
+        open b
+        a1 channel.open
+        a& connection.close reply_code=200
+        a1& queue.declare queue=late
+        wait a connection.close-ok
+        b1 channel.open
+        b1 queue.declare queue=late passive=true
+    "#;
 }

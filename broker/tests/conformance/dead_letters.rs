@@ -167,4 +167,49 @@ cases! {
         a1 basic.reject delivery_tag=1 requeue=false
         wait a1 basic.deliver
     "#;
+
+    /// With a routing key of its own a dead letter forgets where else it was to go.
+    with_cc_and_a_new_key: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=dead
+        a1 queue.declare queue=r
+        a1 queue.declare queue=q arguments={x-dead-letter-exchange: "", x-dead-letter-routing-key: "dead"}
+        a1 basic.consume queue=dead consumer_tag=c no_ack=true
+        a1 basic.publish routing_key=q body="x" p.headers={CC: ["r"], BCC: ["s"], mine: 1}
+        a1 basic.get queue=r no_ack=true
+        a1 basic.get queue=q
+        a1 basic.reject delivery_tag=2 requeue=false
+        wait a1 basic.deliver
+        a1 basic.get queue=r no_ack=true
+    "#;
+
+    /// What was dead once is dead-lettered again from the queue it came to.
+    in_a_chain: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=third
+        a1 queue.declare queue=second arguments={x-message-ttl: 10, x-dead-letter-exchange: "", x-dead-letter-routing-key: "third"}
+        a1 queue.declare queue=first arguments={x-message-ttl: 10, x-dead-letter-exchange: "", x-dead-letter-routing-key: "second"}
+        a1 basic.consume queue=third consumer_tag=c no_ack=true
+        a1 basic.publish routing_key=first body="x"
+        wait a1 basic.deliver
+    "#;
+
+    /// Several at once keep their order.
+    in_order: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=dead
+        a1 queue.declare queue=q arguments={x-dead-letter-exchange: "", x-dead-letter-routing-key: "dead"}
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.publish routing_key=q body="3"
+        a1 basic.get queue=q
+        a1 basic.get queue=q
+        a1 basic.get queue=q
+        a1 basic.nack delivery_tag=3 multiple=true requeue=false
+        a1 basic.consume queue=dead consumer_tag=c no_ack=true
+        wait a1 basic.deliver*3
+    "#;
 }

@@ -301,4 +301,20 @@ cases! {
         a1 exchange.declare exchange="a b\nc" passive=true
         a1 exchange.declare exchange="a bc" passive=true
     "#;
+
+    local_random: r#"
+        open a
+        a1 channel.open
+        a1 exchange.declare exchange=e type=x-local-random
+        a1 queue.declare queue=q
+        a1 queue.bind queue=q exchange=e
+        a1 basic.publish exchange=e routing_key=other body="x"
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    type_of_a_plugin: r#"
+        open a
+        a1 channel.open
+        a1 exchange.declare exchange=e type=x-delayed-message arguments={x-delayed-type: "direct"}
+    "#;
 }

@@ -277,4 +277,84 @@ cases! {
         a connection.blocked reason="x"
         wait a closed
     "#;
+
+    properties_cut_short: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body=void
+        a frame type=2 channel=1 payload="\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x00\x09ab"
+        wait a closed
+    "#;
+
+    properties_with_octets_left: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body=void
+        a frame type=2 channel=1 payload="\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x80\x00\x02abcd"
+        wait a closed
+    "#;
+
+    /// A content header may have a weight, which means nothing.
+    header_with_a_weight: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body=void
+        a frame type=2 channel=1 payload="\x00\x3c\x00\x05\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00"
+        a1 body "x"
+        a1& basic.get queue=q no_ack=true
+        wait a closed
+    "#;
+
+    unknown_field_type: r#"
+        open a
+        a1 channel.open
+        a frame type=1 channel=1 payload="\x00\x32\x00\x0a\x00\x00\x01q\x00\x00\x00\x00\x04\x01a?\x00"
+        wait a closed
+    "#;
+
+    same_key_twice: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q arguments={x-max-length: 1, x-max-length: 2}
+        a1 basic.publish routing_key=q body="1" p.headers={a: 1, a: 2}
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    routing_key_that_is_no_utf8: r#"
+        open a
+        a1 channel.open
+        a1 basic.publish routing_key="\xff\xfe" mandatory=true body="x"
+        wait a1 basic.return
+    "#;
+
+    empty_body_frame: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body=void
+        a1 header class=60 size=2
+        a1 body ""
+        a1 body "ab"
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    /// Channels interleave their contents.
+    two_contents_at_once: r#"
+        open a
+        a1 channel.open
+        a2 channel.open
+        a1 queue.declare queue=q
+        a1 queue.declare queue=r
+        a1 basic.publish routing_key=q body=void
+        a2 basic.publish routing_key=r body=void
+        a1 header class=60 size=2
+        a2 header class=60 size=2
+        a2 body "cd"
+        a1 body "ab"
+        a1 basic.get queue=q no_ack=true
+        a2 basic.get queue=r no_ack=true
+    "#;
 }

@@ -279,4 +279,37 @@ cases! {
         a connection.open virtual_host=VHOST
         wait a closed
     "#;
+
+    /// Whoever comes without a name is guest.
+    anonymous: r#"
+        connect a
+        a send "AMQP\x00\x00\x09\x01"
+        wait a connection.start
+        a connection.start-ok mechanism=ANONYMOUS response="" locale=en_US
+        a connection.tune-ok channel_max=2047 frame_max=131072 heartbeat=0
+        a connection.open virtual_host=VHOST
+    "#;
+
+    plain_with_an_identity: r#"
+        connect a
+        a send "AMQP\x00\x00\x09\x01"
+        wait a connection.start
+        a connection.start-ok mechanism=PLAIN response="someone\0guest\0guest" locale=en_US
+    "#;
+
+    unknown_locale: r#"
+        connect a
+        a send "AMQP\x00\x00\x09\x01"
+        wait a connection.start
+        a connection.start-ok mechanism=PLAIN response="\0guest\0guest" locale=xx
+    "#;
+
+    empty_vhost: r#"
+        connect a
+        a send "AMQP\x00\x00\x09\x01"
+        wait a connection.start
+        a connection.start-ok mechanism=PLAIN response="\0guest\0guest" locale=en_US
+        a connection.tune-ok channel_max=2047 frame_max=131072 heartbeat=0
+        a connection.open virtual_host=""
+    "#;
 }

@@ -196,4 +196,34 @@ cases! {
         a1 basic.get queue=q
         a1 basic.get queue=q
     "#;
+
+    /// A message that expires at the tail waits for those before it.
+    expiry_waits_for_the_head: r#"
+        open a
+        a1 channel.open
+        a1 confirm.select
+        a1 queue.declare queue=q
+        a1 queue.declare queue=t arguments={x-message-ttl: 20}
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2" p.expiration="10"
+        a1 basic.publish routing_key=t body="clock"
+        confirms a1 3
+        eventually a queue.declare queue=t passive=true => messages=0
+        a1 queue.declare queue=q passive=true
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    /// A priority queue that is full loses its lowest first.
+    priorities_and_max_length: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q arguments={x-max-priority: 5, x-max-length: 2}
+        a1 basic.publish routing_key=q body="low" p.priority=1
+        a1 basic.publish routing_key=q body="high" p.priority=5
+        a1 basic.publish routing_key=q body="middle" p.priority=3
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+    "#;
 }

@@ -56,3 +56,6 @@ mod quorum;
 
 /// Direct reply-to.
 mod reply_to;
+
+/// Policies, users and virtual hosts that change under clients.
+mod operator;

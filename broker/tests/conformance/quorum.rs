@@ -245,4 +245,62 @@ cases! {
         a1 queue.purge queue=q
         a1 basic.get queue=q no_ack=true
     "#;
+
+    reject_publish_when_full: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "quorum", x-max-length: 2}
+        a1 confirm.select
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.publish routing_key=q body="3"
+        confirms a1 3
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    message_ttl: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=dead
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "quorum", x-message-ttl: 20, x-dead-letter-exchange: "", x-dead-letter-routing-key: "dead"}
+        a1 basic.consume queue=dead consumer_tag=d no_ack=true
+        a1 basic.publish routing_key=q body="x"
+        wait a1 basic.deliver
+    "#;
+
+    /// Requeued in its place while within the limit.
+    requeue_order: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "quorum"}
+        a1 confirm.select
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.publish routing_key=q body="3"
+        confirms a1 3
+        a1 basic.get queue=q
+        a1 basic.get queue=q
+        a1 basic.nack delivery_tag=1 requeue=true
+        a1 basic.nack delivery_tag=2 requeue=true
+        a1 basic.get queue=q
+        a1 basic.get queue=q
+        a1 basic.get queue=q
+    "#;
+
+    channel_closed: r#"
+        open a
+        a1 channel.open
+        a2 channel.open
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "quorum"}
+        a1 confirm.select
+        a1 basic.publish routing_key=q body="1"
+        confirms a1 1
+        a1 basic.consume queue=q consumer_tag=c
+        wait a1 basic.deliver
+        a2 basic.consume queue=q consumer_tag=d
+        a1& channel.close reply_code=200
+        wait a 1:channel.close-ok 2:basic.deliver
+    "#;
 }

@@ -67,4 +67,25 @@ cases! {
         server1 basic.publish routing_key="amq.rabbitmq.reply-to.1" mandatory=true body="answer"
         wait server1 basic.return
     "#;
+
+    declare_the_full_name: r#"
+        open client
+        open server
+        client1 channel.open
+        server1 channel.open
+        server1 queue.declare queue=rpc
+        server1 basic.consume queue=rpc consumer_tag=s no_ack=true
+        client1 basic.consume queue="amq.rabbitmq.reply-to" consumer_tag=c no_ack=true
+        client1 basic.publish routing_key=rpc body="question" p.reply_to="amq.rabbitmq.reply-to"
+        wait server1 basic.deliver
+        server1 queue.declare queue="amq.rabbitmq.reply-to.1" passive=true
+        client connection.close reply_code=200
+        server1 queue.declare queue="amq.rabbitmq.reply-to.1" passive=true
+    "#;
+
+    declare_a_made_up_name: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue="amq.rabbitmq.reply-to.nonsense" passive=true
+    "#;
 }

@@ -93,7 +93,8 @@ impl<'a> Runner<'a> {
 
     async fn connect(&mut self, name: &str) -> &mut Conn {
         let conn = Conn::connect(self.target.addr()).await.expect("the broker accepts");
-        self.conns.entry(name.to_owned()).insert_entry(conn).into_mut()
+        self.conns.insert(name.to_owned(), conn);
+        self.conn(name)
     }
 
     fn conn(&mut self, name: &str) -> &mut Conn {

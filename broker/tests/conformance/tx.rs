@@ -123,4 +123,22 @@ cases! {
         a1 channel.close reply_code=200
         a2 basic.get queue=q
     "#;
+
+    /// An ack in a transaction frees the prefetch window with the commit.
+    acks_and_prefetch: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.qos prefetch_count=1
+        a1 tx.select
+        a1 basic.consume queue=q consumer_tag=c
+        wait a1 basic.deliver
+        a1 basic.ack delivery_tag=1
+        a1 channel.flow active=true
+        a1 channel.flow active=true
+        a1& tx.commit
+        wait a1 tx.commit-ok basic.deliver
+    "#;
 }
