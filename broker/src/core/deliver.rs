@@ -62,10 +62,11 @@ impl Core {
     /// The queue may be able to deliver: it is looked after before anything else is done.
     pub(crate) fn is_dirty(&mut self, id: QueueId) {
         if let Some(queue) = self.model.queues.get_mut(&id)
-            && !queue.is_dirty {
-                queue.is_dirty = true;
-                self.dirty.push_back(id);
-            }
+            && !queue.is_dirty
+        {
+            queue.is_dirty = true;
+            self.dirty.push_back(id);
+        }
     }
 
     /// Delivers what can be delivered, and sends the dead on their way.

@@ -201,6 +201,7 @@ impl Core {
                 self.note(|| Event::ChannelOpened { at });
                 Ok(())
             }
+            (_, Method::ChannelOpen) => refuse!(ChannelError, "second 'channel.open' seen"),
             (ChannelState::Starting, _) => refuse!(ChannelError, "expected 'channel.open'"),
             (ChannelState::Closing, Method::ChannelCloseOk) => {
                 self.drop_channel(at);
@@ -211,9 +212,6 @@ impl Core {
                 Ok(())
             }
             (ChannelState::Closing, _) => Ok(()),
-            (ChannelState::Running, Method::ChannelOpen) => {
-                refuse!(ChannelError, "second 'channel.open' seen")
-            }
             (ChannelState::Running, Method::ChannelClose { .. }) => {
                 self.empty_channel(at);
                 self.reply(at, &Reply::ChannelCloseOk);
