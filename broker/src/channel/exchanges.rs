@@ -158,7 +158,7 @@ impl Core {
         let vhost = self.vhost_of(at.connection);
         let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*source));
         if let Some(exchange) = known {
-            exchange.check_binding(&arguments)?;
+            exchange.check_binding(&key, &arguments)?;
         }
         self.add_binding(&vhost, &source, BindingKey::new(key, target, &arguments), arguments);
         Ok(())

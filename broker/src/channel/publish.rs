@@ -53,7 +53,7 @@ impl Core {
     pub(crate) fn begin_publish(&mut self, at: At, id: MethodId, method: &Method<'_>) -> Publish {
         let (exchange, key, mandatory, immediate) = match method {
             Method::BasicPublish { exchange, routing_key, mandatory, immediate } => {
-                (*exchange, *routing_key, *mandatory, *immediate)
+                (&**exchange, &**routing_key, *mandatory, *immediate)
             }
             _ => ("", "", false, false),
         };
@@ -145,6 +145,9 @@ impl Core {
         // What is too large anyway is counted and not kept.
         if body.wanted <= self.config.max_message && missing >= 0 {
             body.parts.push(whole.unwrap_or_else(|| Bytes::copy_from_slice(payload)));
+        }
+        if missing < 0 {
+            body.parts.clear();
         }
         if missing != 0 {
             if let Some(channel) = self.channel(at) {

@@ -87,10 +87,13 @@ impl Core {
 
     /// Delivers from one queue for as long as there is a message and a consumer for it.
     fn pump(&mut self, id: QueueId, expire: bool) {
-        if expire {
-            self.expire(id);
-        }
+        let mut expire = expire;
         loop {
+            if expire {
+                self.expire(id);
+            }
+            // What comes up to the head may be past its time.
+            expire = true;
             let Core { model, connections, woken, faults, .. } = self;
             let Some(queue) = model.queues.get_mut(&id) else { return };
             if queue.store.is_empty() || queue.consumers.is_empty() {

@@ -165,8 +165,11 @@ impl Exchange {
             .map(|binding| &binding.target)
     }
 
-    /// Refuses arguments that no binding of this exchange may have.
-    pub fn check_binding(&self, arguments: &Table) -> Result<(), AmqpError> {
+    /// Refuses what no binding of this exchange may have.
+    pub fn check_binding(&self, key: &str, arguments: &Table) -> Result<(), AmqpError> {
+        if self.kind == Kind::LocalRandom && !key.is_empty() {
+            refuse!(PreconditionFailed, "Non empty binding '{key}' key not permitted");
+        }
         if self.kind != Kind::Headers {
             return Ok(());
         }
