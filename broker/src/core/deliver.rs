@@ -62,10 +62,11 @@ impl Core {
     /// The queue may be able to deliver: it is looked after before anything else is done.
     pub(crate) fn is_dirty(&mut self, id: QueueId) {
         if let Some(queue) = self.model.queues.get_mut(&id)
-            && !queue.is_dirty {
-                queue.is_dirty = true;
-                self.dirty.push_back(id);
-            }
+            && !queue.is_dirty
+        {
+            queue.is_dirty = true;
+            self.dirty.push_back(id);
+        }
     }
 
     /// Delivers what can be delivered, and sends the dead on their way.
@@ -86,10 +87,13 @@ impl Core {
 
     /// Delivers from one queue for as long as there is a message and a consumer for it.
     fn pump(&mut self, id: QueueId, expire: bool) {
-        if expire {
-            self.expire(id);
-        }
+        let mut expire = expire;
         loop {
+            if expire {
+                self.expire(id);
+            }
+            // What comes up to the head may be past its time.
+            expire = true;
             let Core { model, connections, woken, faults, .. } = self;
             let Some(queue) = model.queues.get_mut(&id) else { return };
             if queue.store.is_empty() || queue.consumers.is_empty() {

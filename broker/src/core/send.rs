@@ -144,9 +144,10 @@ pub(crate) fn sink(connection: &mut Connection, channel: u16) -> &mut BytesMut {
         return &mut held.octets;
     }
     if channel == 0
-        && let Some(held) = &mut connection.held {
-            return &mut held.octets;
-        }
+        && let Some(held) = &mut connection.held
+    {
+        return &mut held.octets;
+    }
     connection.out.tail()
 }
 

@@ -219,7 +219,7 @@ impl Core {
         };
         let from = known.exchanges.get(source).filter(|_| is_there && !source.is_empty());
         let what = || AdminError::Unknown(format!("'{source}' or '{destination}' in '{vhost}'"));
-        from.ok_or_else(what)?.check_binding(&arguments)?;
+        from.ok_or_else(what)?.check_binding(routing_key, &arguments)?;
         self.add_binding(&vhost, source, binding, arguments);
         Ok(())
     }

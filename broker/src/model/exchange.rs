@@ -34,6 +34,8 @@ impl Kind {
             "topic" => Kind::Topic,
             "headers" => Kind::Headers,
             "x-local-random" => Kind::LocalRandom,
+            // The empty name is known to RabbitMQ, only not as a type.
+            "" => refuse!(PreconditionFailed, "invalid exchange type ''"),
             _ => refuse!(PreconditionFailed, "unknown exchange type '{name}'"),
         })
     }
@@ -141,9 +143,10 @@ impl Exchange {
             }
             Kind::LocalRandom => {
                 if let Some(at) = dice.checked_rem(self.bindings.len() as u64)
-                    && let Some(binding) = self.bindings.keys().nth(at as usize) {
-                        each(&binding.target);
-                    }
+                    && let Some(binding) = self.bindings.keys().nth(at as usize)
+                {
+                    each(&binding.target);
+                }
             }
         }
     }
@@ -162,8 +165,11 @@ impl Exchange {
             .map(|binding| &binding.target)
     }
 
-    /// Refuses arguments that no binding of this exchange may have.
-    pub fn check_binding(&self, arguments: &Table) -> Result<(), AmqpError> {
+    /// Refuses what no binding of this exchange may have.
+    pub fn check_binding(&self, key: &str, arguments: &Table) -> Result<(), AmqpError> {
+        if self.kind == Kind::LocalRandom && !key.is_empty() {
+            refuse!(PreconditionFailed, "Non empty binding '{key}' key not permitted");
+        }
         if self.kind != Kind::Headers {
             return Ok(());
         }

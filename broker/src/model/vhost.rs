@@ -93,9 +93,9 @@ impl VHost {
         if !any
             && let Some((name, _)) =
                 self.alternate(exchange).and_then(|n| self.exchanges.get_key_value(n))
-            {
-                further.push(name);
-            }
+        {
+            further.push(name);
+        }
     }
 
     /// The alternate exchange of an exchange, by argument or policy.

@@ -48,9 +48,10 @@ async fn talk(stream: &mut TcpStream, id: ConnectionId, waker: &Notify, shared: 
             return How::Fin;
         }
         if batch.is_empty()
-            && let Some(how) = step.end {
-                return how;
-            }
+            && let Some(how) = step.end
+        {
+            return how;
+        }
         tokio::select! {
             ready = stream.readable(), if step.read => {
                 if ready.is_err() {

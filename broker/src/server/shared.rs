@@ -79,9 +79,10 @@ impl Shared {
         core.take_woken(woken);
         for id in woken.drain(..) {
             if Some(id) != but
-                && let Some(waker) = wakers.get(&id) {
-                    waker.notify_one();
-                }
+                && let Some(waker) = wakers.get(&id)
+            {
+                waker.notify_one();
+            }
         }
         let next = core.next_deadline();
         if next.is_some_and(|next| rings.is_none_or(|rings| next < rings)) {

@@ -126,9 +126,10 @@ impl Queue {
     pub fn settled(&mut self, consumer: Option<ConsumerId>) {
         self.unacked = self.unacked.saturating_sub(1);
         if let Some(id) = consumer
-            && let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == id) {
-                consumer.unacked = consumer.unacked.saturating_sub(1);
-            }
+            && let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == id)
+        {
+            consumer.unacked = consumer.unacked.saturating_sub(1);
+        }
     }
 
     /// Whether one message more of that size is too much.
