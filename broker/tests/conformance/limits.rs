@@ -214,6 +214,22 @@ cases! {
         a1 basic.get queue=q no_ack=true
     "#;
 
+    expired_behind_the_head_is_not_delivered: r#"
+        open a
+        a1 channel.open
+        a1 confirm.select
+        a1 queue.declare queue=q
+        a1 queue.declare queue=t arguments={x-message-ttl: 20}
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2" p.expiration="10"
+        a1 basic.publish routing_key=q body="3"
+        a1 basic.publish routing_key=t body="clock"
+        confirms a1 4
+        eventually a queue.declare queue=t passive=true => messages=0
+        a1 basic.consume queue=q consumer_tag=c
+        wait a1 basic.deliver*2
+    "#;
+
     /// A priority queue that is full loses its lowest first.
     priorities_and_max_length: r#"
         open a
