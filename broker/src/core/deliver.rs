@@ -233,7 +233,7 @@ impl Core {
     pub(crate) fn expire(&mut self, id: QueueId) {
         let now = self.now;
         let Some(queue) = self.model.queues.get_mut(&id) else { return };
-        if queue.store.earliest().is_none() && queue.message_timer.is_none() {
+        if !queue.store.expires() && queue.message_timer.is_none() {
             return;
         }
         for ready in queue.store.expired(now) {
