@@ -50,8 +50,10 @@ impl Core {
                 ),
             },
         };
+        // A quorum queue does not know exclusive consumers, and takes them as any other.
+        let exclusive = consume.exclusive && !queue.is_quorum;
         let taken = queue.is_exclusively_consumed
-            || (consume.exclusive && (queue.settings.single_active || !queue.consumers.is_empty()));
+            || (exclusive && (queue.settings.single_active || !queue.consumers.is_empty()));
         if taken {
             refuse!(AccessRefused, "{shown} in exclusive use");
         }
@@ -62,7 +64,7 @@ impl Core {
             channel: at.channel,
             tag: tag.clone(),
             no_ack: consume.no_ack,
-            exclusive: consume.exclusive,
+            exclusive,
             priority,
             prefetch: if consume.no_ack { 0 } else { prefetch },
             unacked: 0,

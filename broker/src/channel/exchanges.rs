@@ -153,17 +153,18 @@ impl Core {
         arguments: Table,
     ) -> Result<(), AmqpError> {
         let source = clean(source);
-        self.check_binding(at, &target, &source)?;
+        self.permit_binding(at, &target, &source)?;
+        self.check_ends(at, &target, &source)?;
         let vhost = self.vhost_of(at.connection);
         let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*source));
         if let Some(exchange) = known {
-            exchange.check_binding(&arguments)?;
+            exchange.check_binding(&key, &arguments)?;
         }
         self.add_binding(&vhost, &source, BindingKey::new(key, target, &arguments), arguments);
         Ok(())
     }
 
-    /// Checks and removes a binding; one that is not there is fine, one between what is not there too.
+    /// Removes a binding. One that is not there is fine, whatever else is wrong with it.
     pub(super) fn unbind(
         &mut self,
         at: At,
@@ -173,12 +174,14 @@ impl Core {
         arguments: &Table,
     ) -> Result<(), AmqpError> {
         let source = clean(source);
-        match self.check_binding(at, &target, &source) {
-            Err(error) if error.code == crate::wire::Code::NotFound => return Ok(()),
-            other => other?,
-        }
+        self.permit_binding(at, &target, &source)?;
         let vhost = self.vhost_of(at.connection);
-        self.remove_binding(&vhost, &source, &BindingKey::new(key, target, arguments));
+        let binding = BindingKey::new(key, target, arguments);
+        let known = self.model.vhosts.get(&vhost).and_then(|vhost| vhost.exchanges.get(&*source));
+        if known.is_some_and(|exchange| exchange.bindings.contains_key(&binding)) {
+            self.check_ends(at, &binding.target, &source)?;
+            self.remove_binding(&vhost, &source, &binding);
+        }
         Ok(())
     }
 }

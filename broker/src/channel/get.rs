@@ -31,11 +31,14 @@ impl Core {
             self.reply(at, &Reply::BasicGetEmpty);
             return Ok(());
         };
-        let messages = u32::try_from(queue.store.len()).unwrap_or(u32::MAX);
         if !no_ack {
             queue.unacked += 1;
         }
         let is_quorum = queue.is_quorum;
+        // What was behind it may be past its time.
+        self.expire(id);
+        let left = self.model.queues.get(&id).map_or(0, |queue| queue.store.len());
+        let messages = u32::try_from(left).unwrap_or(u32::MAX);
         let Some(channel) = self.channel(at) else { return Ok(()) };
         channel.last_tag += 1;
         let tag = channel.last_tag;

@@ -37,7 +37,8 @@ pub(crate) struct Body {
     publish: Publish,
     props: Bytes,
     wanted: u64,
-    missing: u64,
+    /// Below zero once there was too much; then there is no end any more.
+    missing: i64,
     parts: Vec<Bytes>,
 }
 
@@ -52,7 +53,7 @@ impl Core {
     pub(crate) fn begin_publish(&mut self, at: At, id: MethodId, method: &Method<'_>) -> Publish {
         let (exchange, key, mandatory, immediate) = match method {
             Method::BasicPublish { exchange, routing_key, mandatory, immediate } => {
-                (*exchange, *routing_key, *mandatory, *immediate)
+                (&**exchange, &**routing_key, *mandatory, *immediate)
             }
             _ => ("", "", false, false),
         };
@@ -108,7 +109,9 @@ impl Core {
             return result;
         }
         let props = Bytes::copy_from_slice(props);
-        let body = Body { publish, props, wanted, missing: wanted, parts: Vec::new() };
+        // No body is longer: what says it is never ends.
+        let missing = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let body = Body { publish, props, wanted, missing, parts: Vec::new() };
         if let Some(channel) = self.channel(at) {
             channel.content = Content::Body(body);
         }
@@ -132,21 +135,21 @@ impl Core {
             );
             return Err(error.of(body.publish.method));
         }
-        let Some(missing) = body.missing.checked_sub(payload.len() as u64) else {
-            // RabbitMQ waits for the end of what has no end; here the peer learns of it.
-            return Err(AmqpError::internal());
-        };
-        let is_first = body.missing == body.wanted;
+        let is_first = body.missing.unsigned_abs() == body.wanted;
+        let missing = body.missing.saturating_sub_unsigned(payload.len() as u64);
         body.missing = missing;
         if missing == 0 && is_first && whole.is_none() {
             let (props, octets) = compact(&body.props, payload);
             return self.publish(at, body.publish, props, octets, body.wanted);
         }
         // What is too large anyway is counted and not kept.
-        if body.wanted <= self.config.max_message {
+        if body.wanted <= self.config.max_message && missing >= 0 {
             body.parts.push(whole.unwrap_or_else(|| Bytes::copy_from_slice(payload)));
         }
-        if missing > 0 {
+        if missing < 0 {
+            body.parts.clear();
+        }
+        if missing != 0 {
             if let Some(channel) = self.channel(at) {
                 channel.content = Content::Body(body);
             }

@@ -4,7 +4,7 @@ use super::publish::{REPLY_TO, reply_target};
 use super::{Resource, clean};
 use crate::core::{At, Core};
 use crate::model::exchange::Target;
-use crate::model::queue::arguments;
+use crate::model::queue::{Queue, arguments};
 use crate::model::user::Access;
 use crate::model::{Name, QueueId, exchange_in, queue_in};
 use crate::wire::error::refuse;
@@ -29,27 +29,17 @@ impl Core {
         let Some(id) = self.model.queue_id(&vhost, name) else {
             refuse!(NotFound, "no {}", queue_in(&vhost, name));
         };
-        self.unlocked(at, id, false)?;
+        self.unlocked(at, id)?;
         Ok(id)
     }
 
-    /// Refuses queues that are another connection's own; `strictly`, also those that are nobody's.
-    fn unlocked(&self, at: At, id: QueueId, strictly: bool) -> Result<(), AmqpError> {
+    /// Refuses queues that are another connection's own.
+    pub(super) fn unlocked(&self, at: At, id: QueueId) -> Result<(), AmqpError> {
         let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
-        let is_free = match queue.owner {
-            Some(owner) => owner == at.connection,
-            None => !strictly,
-        };
-        if is_free {
-            return Ok(());
+        match queue.owner {
+            Some(owner) if owner != at.connection => locked(queue),
+            _ => Ok(()),
         }
-        refuse!(
-            ResourceLocked,
-            "cannot obtain exclusive access to locked {}. It could be originally declared on \
-             another connection or the exclusive property value does not match that of the \
-             original declaration.",
-            queue_in(&queue.vhost, &queue.name)
-        )
     }
 
     /// `queue.declare`.
@@ -61,9 +51,10 @@ impl Core {
         let vhost = self.vhost_of(at.connection);
         let name = clean(declare.queue).into_owned();
         if let Some(rest) = name.strip_prefix(REPLY_TO) {
-            let is_there = reply_target(rest)
-                .and_then(|to| self.channel(to))
-                .is_some_and(|channel| channel.reply_to.is_some());
+            let is_there = rest.is_empty()
+                || reply_target(rest)
+                    .and_then(|to| self.channel(to))
+                    .is_some_and(|channel| channel.reply_to.is_some());
             if !is_there {
                 refuse!(NotFound, "no {}", queue_in(&vhost, &name));
             }
@@ -78,16 +69,17 @@ impl Core {
             let Some(id) = self.model.queue_id(&vhost, &name) else {
                 refuse!(NotFound, "no {}", queue_in(&vhost, &name));
             };
-            self.unlocked(at, id, false)?;
+            self.unlocked(at, id)?;
             return self.declared(at, name, Some(id), declare.nowait);
         }
         let QueueDeclare { durable, exclusive, auto_delete, nowait, .. } = declare;
         let table = arguments::completed(declare.arguments);
         let is_quorum = arguments::is_quorum(&table);
-        if name.is_empty() && is_quorum {
+        if name.is_empty() && (is_quorum || arguments::is_stream(&table)) {
+            let kind = if is_quorum { "quorum" } else { "stream" };
             refuse!(
                 PreconditionFailed,
-                "Cannot declare a server-named queue for type rabbit_quorum_queue"
+                "Cannot declare a server-named queue for type rabbit_{kind}_queue"
             );
         }
         if name.starts_with("amq.") {
@@ -99,8 +91,11 @@ impl Core {
         // An exclusive queue does not outlive its connection, so RabbitMQ counts it as transient.
         let durable = durable && !exclusive;
         if let Some(id) = self.model.queue_id(&vhost, &name) {
-            self.unlocked(at, id, exclusive)?;
             let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
+            // Also a connection's own queue is not declared again as everybody's.
+            if queue.owner != exclusive.then_some(at.connection) {
+                return locked(queue);
+            }
             let shown = queue_in(&vhost, &name);
             same(&shown, "durable", queue.durable, durable)?;
             same(&shown, "auto_delete", queue.auto_delete, auto_delete)?;
@@ -122,7 +117,8 @@ impl Core {
             ),
         }
         arguments::check(&vhost, &name, &table)?;
-        if is_quorum {
+        let is_stream = arguments::is_stream(&table);
+        if is_quorum || is_stream {
             let shown = queue_in(&vhost, &name);
             for (is_wrong, what) in [
                 (auto_delete, "auto-delete"),
@@ -133,6 +129,9 @@ impl Core {
                     refuse!(PreconditionFailed, "invalid property '{what}' for {shown}");
                 }
             }
+        }
+        if is_stream {
+            refuse!(NotImplemented, "this broker has no streams");
         }
         let owner = exclusive.then_some(at.connection);
         let id = self.create_queue(&vhost, &name, durable, auto_delete, owner, table);
@@ -221,8 +220,9 @@ impl Core {
         self.permit(at, Access::Configure, Resource::Queue(&name))?;
         let vhost = self.vhost_of(at.connection);
         let mut messages = 0;
-        if let Some(id) = self.model.queue_id(&vhost, &name) {
-            self.unlocked(at, id, false)?;
+        let id = self.model.queue_id(&vhost, &name);
+        if let Some(id) = id {
+            self.unlocked(at, id)?;
             self.expire(id);
             let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
             let shown = queue_in(&vhost, &name);
@@ -242,16 +242,19 @@ impl Core {
                 refuse!(PreconditionFailed, "{shown} in use");
             }
             messages = u32::try_from(queue.store.len()).unwrap_or(u32::MAX);
-            self.delete_queue(id);
         }
+        // The answer first: consumers on this channel hear of it after that.
         if !nowait {
             self.reply(at, &Reply::QueueDeleteOk { messages });
+        }
+        if let Some(id) = id {
+            self.delete_queue(id);
         }
         Ok(())
     }
 
-    /// Refuses what does not exist or must not be bound, in RabbitMQ's order.
-    pub(super) fn check_binding(
+    /// Refuses what the user may not bind or unbind.
+    pub(super) fn permit_binding(
         &self,
         at: At,
         target: &Target,
@@ -266,7 +269,16 @@ impl Core {
         if is_default || source.is_empty() {
             refuse!(AccessRefused, "operation not permitted on the default exchange");
         }
-        self.permit(at, Access::Read, Resource::Exchange(source))?;
+        self.permit(at, Access::Read, Resource::Exchange(source))
+    }
+
+    /// Refuses to bind what does not exist, or is another connection's own.
+    pub(super) fn check_ends(
+        &self,
+        at: At,
+        target: &Target,
+        source: &str,
+    ) -> Result<(), AmqpError> {
         let vhost = self.vhost_of(at.connection);
         let Some(known) = self.model.vhosts.get(&vhost) else { return Ok(()) };
         if !known.exchanges.contains_key(source) {
@@ -283,6 +295,16 @@ impl Core {
         }
         Ok(())
     }
+}
+
+fn locked(queue: &Queue) -> Result<(), AmqpError> {
+    refuse!(
+        ResourceLocked,
+        "cannot obtain exclusive access to locked {}. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original \
+         declaration.",
+        queue_in(&queue.vhost, &queue.name)
+    )
 }
 
 /// Refuses a declaration of what is there with another value.

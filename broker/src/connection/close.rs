@@ -6,7 +6,7 @@ use crate::core::timers::Timer;
 use crate::core::{At, ConnectionId, Core};
 use crate::look::events::Event;
 use crate::model::QueueId;
-use crate::wire::{AmqpError, Code, Reply};
+use crate::wire::{AmqpError, Reply};
 
 impl Core {
     /// `connection.close` from the client.
@@ -27,7 +27,6 @@ impl Core {
         match state {
             State::Running => {}
             State::Opening => {}
-            State::Tuning if error.code == Code::NotAllowed => {}
             State::Closed | State::Over => return,
             // Whoever breaks the rules before is not spoken to, but kept waiting.
             _ => return self.ignore(id),
@@ -129,10 +128,10 @@ impl Core {
         // First the messages, so that no other consumer overtakes them; then those who could take them again.
         let mut emptied = Vec::new();
         for (_, consumer) in consumers {
-            if let Some(queue) = self.model.queues.get_mut(&consumer.queue) {
-                if queue.remove_consumer(consumer.id).is_some() {
-                    emptied.push((consumer.queue, consumer.id));
-                }
+            if let Some(queue) = self.model.queues.get_mut(&consumer.queue)
+                && queue.remove_consumer(consumer.id).is_some()
+            {
+                emptied.push((consumer.queue, consumer.id));
             }
         }
         for delivery in unacked {

@@ -6,7 +6,7 @@ use crate::core::{At, ConnectionId, Core, How};
 use crate::look::events::Event;
 use crate::wire::error::refuse;
 use crate::wire::frame::FRAME_MIN;
-use crate::wire::{AmqpError, Code, Method, MethodId, Reply, Table, Value};
+use crate::wire::{AmqpError, Code, Method, Reply, Table, Value};
 
 /// The header of AMQP 0-9-1.
 const HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
@@ -137,10 +137,13 @@ impl Core {
         frame_max: u32,
         heartbeat: u16,
     ) -> Result<(), AmqpError> {
-        negotiated("frame_max", frame_max, FRAME_MIN, self.config.frame_max, "")?;
-        let no_limit = if channel_max == 0 { " (no limit)" } else { "" };
-        let most = u32::from(self.config.channel_max);
-        negotiated("channel_max", u32::from(channel_max), 1, most, no_limit)?;
+        let most_channels = u32::from(self.config.channel_max);
+        let agreed = is_agreed(frame_max, FRAME_MIN, self.config.frame_max)
+            && is_agreed(u32::from(channel_max), 1, most_channels);
+        if !agreed {
+            self.ignore(id);
+            return Ok(());
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         connection.frame_max = frame_max;
         connection.channel_max = channel_max;
@@ -167,6 +170,7 @@ impl Core {
         let peer = connection.peer;
         self.timers.set(Timer::Handshake(id), None);
         self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionOpenOk);
+        self.heartbeats_from_here(id);
         self.throttle_new(id);
         self.note(|| Event::ConnectionOpened { connection: id, peer, user, vhost: name });
         Ok(())
@@ -181,26 +185,11 @@ impl Core {
     }
 }
 
-fn negotiated(
-    what: &str,
-    client: u32,
-    least: u32,
-    most: u32,
-    detail: &str,
-) -> Result<(), AmqpError> {
-    let (compared, bound, limit) = if client != 0 && client < least {
-        ("lower", "minimum", least)
-    } else if most != 0 && (client == 0 || client > most) {
-        ("higher", "maximum", most)
-    } else {
-        return Ok(());
-    };
-    let text = format!(
-        "negotiated {what} = {client}{detail} is {compared} than the {bound} allowed value ({limit})"
-    );
-    let error = AmqpError::new(Code::NotAllowed, text);
-    // RabbitMQ blames its own method.
-    Err(error.of(MethodId::of(10, 30)))
+/// Whether a client may choose `client`. RabbitMQ does not tell it that it may not.
+fn is_agreed(client: u32, least: u32, most: u32) -> bool {
+    let too_low = client != 0 && client < least;
+    let too_high = most != 0 && (client == 0 || client > most);
+    !too_low && !too_high
 }
 
 fn server_properties(node: &str) -> Table {

@@ -30,6 +30,13 @@ impl Core {
         self.timers.set(Timer::HeartbeatIn(id), Some(self.now + interval));
     }
 
+    /// What was sent during the handshake does not put off the first heartbeat.
+    pub(super) fn heartbeats_from_here(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.pulse.sent = connection.sent + connection.out.len() as u64;
+        }
+    }
+
     /// Half an interval is over.
     pub(crate) fn heartbeat_out(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };

@@ -61,11 +61,11 @@ impl Core {
 
     /// The queue may be able to deliver: it is looked after before anything else is done.
     pub(crate) fn is_dirty(&mut self, id: QueueId) {
-        if let Some(queue) = self.model.queues.get_mut(&id) {
-            if !queue.is_dirty {
-                queue.is_dirty = true;
-                self.dirty.push_back(id);
-            }
+        if let Some(queue) = self.model.queues.get_mut(&id)
+            && !queue.is_dirty
+        {
+            queue.is_dirty = true;
+            self.dirty.push_back(id);
         }
     }
 
@@ -87,10 +87,13 @@ impl Core {
 
     /// Delivers from one queue for as long as there is a message and a consumer for it.
     fn pump(&mut self, id: QueueId, expire: bool) {
-        if expire {
-            self.expire(id);
-        }
+        let mut expire = expire;
         loop {
+            if expire {
+                self.expire(id);
+            }
+            // What comes up to the head may be past its time.
+            expire = true;
             let Core { model, connections, woken, faults, .. } = self;
             let Some(queue) = model.queues.get_mut(&id) else { return };
             if queue.store.is_empty() || queue.consumers.is_empty() {
@@ -230,7 +233,7 @@ impl Core {
     pub(crate) fn expire(&mut self, id: QueueId) {
         let now = self.now;
         let Some(queue) = self.model.queues.get_mut(&id) else { return };
-        if queue.store.earliest().is_none() && queue.message_timer.is_none() {
+        if !queue.store.expires() && queue.message_timer.is_none() {
             return;
         }
         for ready in queue.store.expired(now) {

@@ -10,6 +10,7 @@ use crate::faults::Way;
 use crate::look::events::Event;
 use crate::wire::error::refuse;
 use crate::wire::frame::{self, HEADER, Kind, OVERHEAD, Split};
+use crate::wire::read::Malformed;
 use crate::wire::{AmqpError, Code, Method, MethodId, Reply, method};
 
 /// A body up to this size is copied out of what was read; a larger one keeps the memory it came in.
@@ -111,7 +112,7 @@ impl Core {
         let result = match method::read(id, &payload[4..]) {
             Ok(method) => self.connection_method(at.connection, method),
             // RabbitMQ does not catch this one.
-            Err(crate::wire::read::Malformed::Shape) => Err(AmqpError::internal()),
+            Err(Malformed::Shape | Malformed::Table) => Err(AmqpError::internal()),
             Err(other) => Err(other.into_error(&payload[4..])),
         };
         if let Err(error) = result {
@@ -162,9 +163,10 @@ impl Core {
         let fields = &payload[4..];
         let method = match method::read(id, fields) {
             Ok(method) => method,
+            Err(Malformed::Table) => return self.crash_connection(at.connection),
             Err(malformed) => {
                 let mut error = malformed.into_error(fields);
-                if malformed == crate::wire::read::Malformed::Shape {
+                if malformed == Malformed::Shape {
                     error = error.of(id);
                 }
                 return self.fail_connection(at.connection, &error);
@@ -201,6 +203,7 @@ impl Core {
                 self.note(|| Event::ChannelOpened { at });
                 Ok(())
             }
+            (_, Method::ChannelOpen) => refuse!(ChannelError, "second 'channel.open' seen"),
             (ChannelState::Starting, _) => refuse!(ChannelError, "expected 'channel.open'"),
             (ChannelState::Closing, Method::ChannelCloseOk) => {
                 self.drop_channel(at);
@@ -211,9 +214,6 @@ impl Core {
                 Ok(())
             }
             (ChannelState::Closing, _) => Ok(()),
-            (ChannelState::Running, Method::ChannelOpen) => {
-                refuse!(ChannelError, "second 'channel.open' seen")
-            }
             (ChannelState::Running, Method::ChannelClose { .. }) => {
                 self.empty_channel(at);
                 self.reply(at, &Reply::ChannelCloseOk);

@@ -143,10 +143,10 @@ pub(crate) fn sink(connection: &mut Connection, channel: u16) -> &mut BytesMut {
     if let Some(held) = connection.channels.get_mut(&channel).and_then(|c| c.held.as_mut()) {
         return &mut held.octets;
     }
-    if channel == 0 {
-        if let Some(held) = &mut connection.held {
-            return &mut held.octets;
-        }
+    if channel == 0
+        && let Some(held) = &mut connection.held
+    {
+        return &mut held.octets;
     }
     connection.out.tail()
 }

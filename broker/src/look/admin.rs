@@ -2,7 +2,7 @@
 //! exchanges, queues and bindings.
 
 use crate::core::{ConnectionId, Core};
-use crate::model::exchange::{BindingKey, Exchange, Kind, Target};
+use crate::model::exchange::{BindingKey, Exchange, Target};
 use crate::model::policy::Policy;
 use crate::model::queue::arguments;
 use crate::model::user::{BadPattern, Pattern, Permission, User};
@@ -168,40 +168,24 @@ impl Core {
     }
 
     /// Declares an exchange; one that is there must be of the same type.
-    pub fn declare_exchange(
-        &mut self,
-        vhost: &str,
-        name: &str,
-        kind: &str,
-        durable: bool,
-        auto_delete: bool,
-        internal: bool,
-        arguments: Table,
-    ) -> Result<(), AdminError> {
+    pub fn declare_exchange(&mut self, vhost: &str, exchange: Exchange) -> Result<(), AdminError> {
         let vhost = self.vhost_there(vhost)?;
-        let kind = Kind::named(kind)?;
-        let known = self.model.vhosts.get(&vhost).and_then(|known| known.exchanges.get(name));
-        if let Some(known) = known {
-            if known.kind == kind {
-                return Ok(());
-            }
-            let text = format!(
-                "inequivalent arg 'type' for exchange '{name}' in vhost '{vhost}': received '{}' \
-                 but current is '{}'",
-                kind.name(),
-                known.kind.name()
-            );
-            return Err(AmqpError::new(Code::PreconditionFailed, text).into());
-        }
-        let exchange = Exchange {
-            durable,
-            auto_delete,
-            internal,
-            arguments,
-            ..Exchange::new(name.into(), kind)
+        let known = self.model.vhosts.get(&vhost).and_then(|v| v.exchanges.get(&exchange.name));
+        let Some(known) = known else {
+            self.create_exchange(&vhost, exchange);
+            return Ok(());
         };
-        self.create_exchange(&vhost, exchange);
-        Ok(())
+        if known.kind == exchange.kind {
+            return Ok(());
+        }
+        let text = format!(
+            "inequivalent arg 'type' for exchange '{}' in vhost '{vhost}': received '{}' but \
+             current is '{}'",
+            exchange.name,
+            exchange.kind.name(),
+            known.kind.name()
+        );
+        Err(AmqpError::new(Code::PreconditionFailed, text).into())
     }
 
     /// Deletes an exchange with its bindings. Whether it was there; those every virtual host has stay.
@@ -235,7 +219,7 @@ impl Core {
         };
         let from = known.exchanges.get(source).filter(|_| is_there && !source.is_empty());
         let what = || AdminError::Unknown(format!("'{source}' or '{destination}' in '{vhost}'"));
-        from.ok_or_else(what)?.check_binding(&arguments)?;
+        from.ok_or_else(what)?.check_binding(routing_key, &arguments)?;
         self.add_binding(&vhost, source, binding, arguments);
         Ok(())
     }

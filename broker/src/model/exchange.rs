@@ -34,6 +34,8 @@ impl Kind {
             "topic" => Kind::Topic,
             "headers" => Kind::Headers,
             "x-local-random" => Kind::LocalRandom,
+            // The empty name is known to RabbitMQ, only not as a type.
+            "" => refuse!(PreconditionFailed, "invalid exchange type ''"),
             _ => refuse!(PreconditionFailed, "unknown exchange type '{name}'"),
         })
     }
@@ -140,10 +142,10 @@ impl Exchange {
                 }
             }
             Kind::LocalRandom => {
-                if let Some(at) = dice.checked_rem(self.bindings.len() as u64) {
-                    if let Some(binding) = self.bindings.keys().nth(at as usize) {
-                        each(&binding.target);
-                    }
+                if let Some(at) = dice.checked_rem(self.bindings.len() as u64)
+                    && let Some(binding) = self.bindings.keys().nth(at as usize)
+                {
+                    each(&binding.target);
                 }
             }
         }
@@ -163,8 +165,11 @@ impl Exchange {
             .map(|binding| &binding.target)
     }
 
-    /// Refuses arguments that no binding of this exchange may have.
-    pub fn check_binding(&self, arguments: &Table) -> Result<(), AmqpError> {
+    /// Refuses what no binding of this exchange may have.
+    pub fn check_binding(&self, key: &str, arguments: &Table) -> Result<(), AmqpError> {
+        if self.kind == Kind::LocalRandom && !key.is_empty() {
+            refuse!(PreconditionFailed, "Non empty binding '{key}' key not permitted");
+        }
         if self.kind != Kind::Headers {
             return Ok(());
         }
@@ -224,10 +229,10 @@ mod tests {
         };
         let (a, b, c) = (("a", Value::I64(1)), ("x-b", Value::text("b")), ("c", Value::I8(0)));
         check("all", &[a.clone(), c.clone()], true);
-        check("all", &[a.clone()], false);
-        check("any", &[c.clone()], true);
-        check("any", &[b.clone()], false);
-        check("any-with-x", &[b.clone()], true);
+        check("all", std::slice::from_ref(&a), false);
+        check("any", std::slice::from_ref(&c), true);
+        check("any", std::slice::from_ref(&b), false);
+        check("any-with-x", std::slice::from_ref(&b), true);
         check("all-with-x", &[a.clone(), c.clone()], false);
         check("all-with-x", &[a, b, c], true);
         assert!(headers_match(&Table::default(), None));

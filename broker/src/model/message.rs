@@ -195,7 +195,7 @@ impl Message {
         extra.props = self.all_props();
         let seen = extra.also.len() - extra.blind;
         let keys: Vec<Name> = self.keys().take(1 + seen).cloned().collect();
-        let known = extra.deaths.iter().position(|d| &*d.queue == &**queue && d.reason == reason);
+        let known = extra.deaths.iter().position(|d| *d.queue == **queue && d.reason == reason);
         let death = match known.map(|at| extra.deaths.remove(at)) {
             Some(old) => Death { count: old.count + 1, ..old },
             None => Death {

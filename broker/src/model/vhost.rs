@@ -90,12 +90,11 @@ impl VHost {
                 Target::Exchange(name) => further.push(name),
             }
         });
-        if !any {
-            if let Some((name, _)) =
+        if !any
+            && let Some((name, _)) =
                 self.alternate(exchange).and_then(|n| self.exchanges.get_key_value(n))
-            {
-                further.push(name);
-            }
+        {
+            further.push(name);
         }
     }
 

@@ -47,10 +47,10 @@ async fn talk(stream: &mut TcpStream, id: ConnectionId, waker: &Notify, shared: 
         if !batch.is_empty() && !write(stream, &mut batch) {
             return How::Fin;
         }
-        if batch.is_empty() {
-            if let Some(how) = step.end {
-                return how;
-            }
+        if batch.is_empty()
+            && let Some(how) = step.end
+        {
+            return how;
         }
         tokio::select! {
             ready = stream.readable(), if step.read => {

@@ -78,10 +78,10 @@ impl Shared {
         let State { core, wakers, woken, rings, was_down } = state;
         core.take_woken(woken);
         for id in woken.drain(..) {
-            if Some(id) != but {
-                if let Some(waker) = wakers.get(&id) {
-                    waker.notify_one();
-                }
+            if Some(id) != but
+                && let Some(waker) = wakers.get(&id)
+            {
+                waker.notify_one();
             }
         }
         let next = core.next_deadline();

@@ -13,7 +13,7 @@ pub const END: u8 = 0xCE;
 /// A heartbeat, whole.
 pub const HEARTBEAT: [u8; OVERHEAD] = [8, 0, 0, 0, 0, 0, 0, END];
 /// Before `tune-ok`, and the least that may be negotiated.
-pub const FRAME_MIN: u32 = 8192;
+pub const FRAME_MIN: u32 = 4096;
 
 /// The type octet of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,11 @@
 //! The methods a client sends, read from a method frame's payload.
 
+use std::borrow::Cow;
+
 use super::name::MethodId;
 use super::read::{Malformed, Reader};
 use super::table::Table;
+use super::text::from_octets;
 
 /// A method from a client. Text borrows from the frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +80,8 @@ pub enum Method<'a> {
         nowait: bool,
     },
     BasicPublish {
-        exchange: &'a str,
-        routing_key: &'a str,
+        exchange: Cow<'a, str>,
+        routing_key: Cow<'a, str>,
         mandatory: bool,
         immediate: bool,
     },
@@ -345,10 +348,12 @@ fn basic<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
         30 => Method::BasicCancel { tag: r.shortstr()?, nowait: bit(r.octet()?, 0) },
         40 => {
             r.short()?;
-            let (exchange, routing_key, bits) = (r.shortstr()?, r.shortstr()?, r.octet()?);
+            // For speed RabbitMQ does not look whether these are UTF-8.
+            let (exchange, routing_key) = (r.shortstr_octets()?, r.shortstr_octets()?);
+            let bits = r.octet()?;
             Method::BasicPublish {
-                exchange,
-                routing_key,
+                exchange: from_octets(exchange),
+                routing_key: from_octets(routing_key),
                 mandatory: bit(bits, 0),
                 immediate: bit(bits, 1),
             }

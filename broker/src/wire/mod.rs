@@ -22,6 +22,8 @@ pub mod props;
 
 pub mod erlang;
 
+pub mod text;
+
 mod write;
 
 pub use erlang::pretty as erlang_binary;

@@ -52,7 +52,7 @@ pub fn plain(octets: &[u8]) -> Option<Option<u8>> {
         match bit {
             DELIVERY_MODE => mode = Some(reader.octet().ok()?),
             TIMESTAMP => _ = reader.longlong().ok()?,
-            _ => _ = reader.shortstr().ok()?,
+            _ => _ = reader.shortstr_octets().ok()?,
         }
     }
     reader.is_done().then_some(mode)
@@ -73,7 +73,7 @@ impl Props {
             if !has(at) {
                 return Ok(None);
             }
-            Ok(Some(String::from_utf8_lossy(r.shortstr_octets()?).into_owned()))
+            Ok(Some(super::text::from_octets(r.shortstr_octets()?).into_owned()))
         };
         props.content_type = text(&mut r, 0)?;
         props.content_encoding = text(&mut r, 1)?;

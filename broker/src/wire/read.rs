@@ -10,6 +10,8 @@ pub enum Malformed {
     Shape,
     /// A short string is not UTF-8.
     Utf8,
+    /// A field table cannot be read. RabbitMQ does not survive that, and says nothing.
+    Table,
 }
 
 impl Malformed {
@@ -20,6 +22,7 @@ impl Malformed {
                 Code::FrameError,
                 format!("cannot decode {}", super::frame::binary(fields)),
             ),
+            Malformed::Table => AmqpError::internal(),
             Malformed::Utf8 => AmqpError::new(Code::FrameError, "Malformed UTF-8 in shortstr"),
         }
     }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::read::{Malformed, Reader};
-use super::write;
+use super::{text, write};
 
 /// A table or array nested deeper than this is malformed. RabbitMQ has no such limit; real tables have two levels.
 const DEEPEST: usize = 64;
@@ -236,7 +236,7 @@ fn tagged(out: &mut BytesMut, tag: u8, octets: &[u8]) {
 
 /// The entries of a table, without their size.
 pub fn read(octets: &[u8]) -> Result<Table, Malformed> {
-    entries(octets, 0)
+    entries(octets, 0).map_err(|_| Malformed::Table)
 }
 
 fn entries(octets: &[u8], depth: usize) -> Result<Table, Malformed> {
@@ -246,7 +246,7 @@ fn entries(octets: &[u8], depth: usize) -> Result<Table, Malformed> {
     let mut reader = Reader::new(octets);
     let mut table = Vec::new();
     while !reader.is_done() {
-        let key = String::from_utf8_lossy(reader.shortstr_octets()?).into_owned();
+        let key = text::from_octets(reader.shortstr_octets()?).into_owned();
         table.push((key, value(&mut reader, depth)?));
     }
     Ok(Table(table))
@@ -320,6 +320,6 @@ mod tests {
             outer.append(&mut octets);
             octets = outer;
         }
-        assert_eq!(read(&octets), Err(Malformed::Shape));
+        assert_eq!(read(&octets), Err(Malformed::Table));
     }
 }

@@ -2,14 +2,12 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// A short string; what does not fit is cut at a character.
+/// A short string; what does not fit is cut off.
 pub fn shortstr(text: &str, out: &mut BytesMut) {
-    let mut end = text.len().min(255);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    out.put_u8(end as u8);
-    out.put_slice(&text.as_bytes()[..end]);
+    let octets = super::text::to_octets(text);
+    let fits = &octets[..octets.len().min(255)];
+    out.put_u8(fits.len() as u8);
+    out.put_slice(fits);
 }
 
 /// A long string.

@@ -42,8 +42,15 @@ const QUORUM: &[&str] = &[
     "x-queue-leader-locator",
 ];
 
-/// What only a stream understands.
-const STREAM: &[&str] = &["x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size"];
+/// What a stream understands.
+const STREAM: &[&str] = &[
+    "x-max-length-bytes",
+    "x-queue-type",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+];
 
 type Check = fn(&Value, &Table) -> Result<(), String>;
 
@@ -90,27 +97,40 @@ pub fn is_quorum(arguments: &Table) -> bool {
     arguments.str("x-queue-type") == Some("quorum")
 }
 
+/// Whether they ask for a stream, which this broker does not have.
+pub fn is_stream(arguments: &Table) -> bool {
+    arguments.str("x-queue-type") == Some("stream")
+}
+
+/// What a queue of that type understands, and the name of RabbitMQ's module for it.
+fn known(arguments: &Table) -> (&'static [&'static str], &'static str) {
+    match arguments.str("x-queue-type") {
+        Some("quorum") => (QUORUM, "rabbit_quorum_queue"),
+        Some("stream") => (STREAM, "rabbit_stream_queue"),
+        _ => (CLASSIC, "rabbit_classic_queue"),
+    }
+}
+
 /// Refuses what RabbitMQ refuses.
 pub fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
     let queue = queue_in(vhost, name);
-    if let Some(value) = arguments.get("x-queue-type") {
-        if let Err(why) = queue_type(value) {
-            refuse!(PreconditionFailed, "invalid arg 'x-queue-type' for {queue}: {why}");
-        }
+    if let Some(value) = arguments.get("x-queue-type")
+        && let Err(why) = queue_type(value)
+    {
+        refuse!(PreconditionFailed, "invalid arg 'x-queue-type' for {queue}: {why}");
     }
-    let quorum = is_quorum(arguments);
-    let (known, others) = if quorum { (QUORUM, CLASSIC) } else { (CLASSIC, QUORUM) };
+    let (known, module) = known(arguments);
     for (key, check) in CHECKS.iter().filter(|(key, _)| known.contains(key)) {
-        if let Some(value) = arguments.get(key) {
-            if let Err(why) = check(value, arguments) {
-                refuse!(PreconditionFailed, "invalid arg '{key}' for {queue}: {why}");
-            }
+        if let Some(value) = arguments.get(key)
+            && let Err(why) = check(value, arguments)
+        {
+            refuse!(PreconditionFailed, "invalid arg '{key}' for {queue}: {why}");
         }
     }
-    let module = if quorum { "rabbit_quorum_queue" } else { "rabbit_classic_queue" };
     for (key, _) in &arguments.0 {
         let key = &**key;
-        if !known.contains(&key) && (others.contains(&key) || STREAM.contains(&key)) {
+        let is_anybodys = [CLASSIC, QUORUM, STREAM].iter().any(|keys| keys.contains(&key));
+        if is_anybodys && !known.contains(&key) {
             refuse!(PreconditionFailed, "invalid arg '{key}' for {queue} of queue type {module}");
         }
     }
@@ -124,8 +144,7 @@ pub fn check_equivalent(
     old: &Table,
     new: &Table,
 ) -> Result<(), AmqpError> {
-    let known = if is_quorum(old) { QUORUM } else { CLASSIC };
-    equivalent(&queue_in(vhost, name), old, new, known)
+    equivalent(&queue_in(vhost, name), old, new, known(old).0)
 }
 
 /// Refuses arguments under `keys` that differ from what `what` was declared with.
@@ -158,8 +177,7 @@ pub fn equivalent(what: &str, old: &Table, new: &Table, keys: &[&str]) -> Result
 fn queue_type(value: &Value) -> Result<(), String> {
     match value {
         Value::Long(octets) => match &octets[..] {
-            b"classic" | b"quorum" => Ok(()),
-            // This broker has no streams.
+            b"classic" | b"quorum" | b"stream" => Ok(()),
             other => {
                 Err(format!("\"unsupported queue type '{}'\"", String::from_utf8_lossy(other)))
             }

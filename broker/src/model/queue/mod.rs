@@ -125,10 +125,10 @@ impl Queue {
     /// One delivery of that consumer was settled.
     pub fn settled(&mut self, consumer: Option<ConsumerId>) {
         self.unacked = self.unacked.saturating_sub(1);
-        if let Some(id) = consumer {
-            if let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == id) {
-                consumer.unacked = consumer.unacked.saturating_sub(1);
-            }
+        if let Some(id) = consumer
+            && let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == id)
+        {
+            consumer.unacked = consumer.unacked.saturating_sub(1);
         }
     }
 

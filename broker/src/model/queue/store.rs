@@ -42,8 +42,8 @@ pub struct Store {
     len: usize,
     bytes: usize,
     next: u64,
-    /// Of what is in here; a bound, not always reached.
-    earliest: Option<Duration>,
+    /// How many have a time to go.
+    expiring: usize,
 }
 
 impl Store {
@@ -66,7 +66,7 @@ impl Store {
             len: 0,
             bytes: 0,
             next: 0,
-            earliest: None,
+            expiring: 0,
         }
     }
 
@@ -85,9 +85,9 @@ impl Store {
         self.bytes
     }
 
-    /// Nothing in here expires earlier.
-    pub const fn earliest(&self) -> Option<Duration> {
-        self.earliest
+    /// Whether any of them expires.
+    pub const fn expires(&self) -> bool {
+        self.expiring > 0
     }
 
     fn level(&self, message: &Message) -> usize {
@@ -98,17 +98,13 @@ impl Store {
     fn count(&mut self, ready: &Ready) {
         self.len += 1;
         self.bytes += ready.size();
-        if let Some(expires) = ready.expires {
-            self.earliest = Some(self.earliest.map_or(expires, |known| known.min(expires)));
-        }
+        self.expiring += usize::from(ready.expires.is_some());
     }
 
     fn uncount(&mut self, ready: Ready) -> Ready {
         self.len -= 1;
         self.bytes -= ready.size();
-        if self.len == 0 {
-            self.earliest = None;
-        }
+        self.expiring -= usize::from(ready.expires.is_some());
         ready
     }
 
@@ -157,9 +153,9 @@ impl Store {
         Some(self.uncount(ready))
     }
 
-    /// Takes the messages at the heads whose time is up.
+    /// Takes the messages at the heads whose time is up: what is behind a head waits for it.
     pub fn expired(&mut self, now: Duration) -> Vec<Ready> {
-        if self.earliest.is_none_or(|earliest| earliest > now) {
+        if self.expiring == 0 {
             return Vec::new();
         }
         let is_up = |ready: &Ready| ready.expires.is_some_and(|expires| expires <= now);
@@ -173,11 +169,7 @@ impl Store {
             self.len -= 1;
             self.bytes -= ready.size();
         }
-        // Only a head can be seen to expire: what is behind it waits for it.
-        self.earliest = std::iter::once(&self.returned)
-            .chain(&self.levels)
-            .filter_map(|queue| queue.front()?.expires)
-            .min();
+        self.expiring -= gone.len();
         gone
     }
 
@@ -196,7 +188,7 @@ impl Store {
         self.levels.iter_mut().for_each(VecDeque::clear);
         self.len = 0;
         self.bytes = 0;
-        self.earliest = None;
+        self.expiring = 0;
         had
     }
 
@@ -208,7 +200,7 @@ impl Store {
         let all = || std::iter::once(&self.returned).chain(&self.levels).flatten();
         self.len = all().count();
         self.bytes = all().map(Ready::size).sum();
-        self.earliest = all().filter_map(|ready| ready.expires).min();
+        self.expiring = all().filter(|ready| ready.expires.is_some()).count();
     }
 
     /// Everything, in order of level and age.
@@ -286,5 +278,6 @@ mod tests {
         assert_eq!(store.next_expiry(), at(20));
         assert_eq!(store.expired(Duration::from_millis(20)).len(), 2);
         assert_eq!(store.len(), 0);
+        assert!(!store.expires());
     }
 }
