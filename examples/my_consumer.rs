@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use gauntlet_harness::broker::BrokerSpec;
 use gauntlet_harness::report::summary;
 use gauntlet_harness::subject::{Entrant, Job, Promises, Running};
 use gauntlet_harness::suite::{Bout, Options, exit_code, run_suite};

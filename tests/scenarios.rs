@@ -8,7 +8,7 @@ use crate::support::{explain, play};
 
 #[rstest]
 fn the_reference_consumer_passes(
-    #[values("container", "local")] broker: &str,
+    #[values("embedded", "container", "local")] broker: &str,
     #[values(
         "steady",
         "rst-idle",

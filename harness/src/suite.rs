@@ -294,12 +294,9 @@ impl Shared {
     /// Plays a bout in a process of its own, and reads back what came of it.
     async fn apart(&self, bout: &Bout, make: Apart) -> RunOutcome {
         let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
-        let broker = match &self.options.broker {
-            BrokerSpec::Embedded => BrokerSpec::Embedded,
-            _ => match self.broker().await {
-                Ok(broker) => broker.as_external(),
-                Err(e) => return RunOutcome::Broken(e.to_string()),
-            },
+        let broker = match self.broker().await {
+            Ok(broker) => broker.from_elsewhere(),
+            Err(e) => return RunOutcome::Broken(e.to_string()),
         };
         let made = match bout.dir.as_deref().and_then(Path::parent) {
             Some(beside) => tempfile::Builder::new().prefix(".apart-").tempdir_in(beside),

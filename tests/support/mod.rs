@@ -73,11 +73,13 @@ pub fn broker(kind: &str) -> Option<Arc<Broker>> {
 pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
     // One own broker at a time: each takes a core to start.
     static OWN: Mutex<()> = Mutex::new(());
-    let own_broker =
-        scenario.own_broker.then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
-    let broker = match &own_broker {
-        Some(_) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
-        None => broker(kind)?,
+    let embedded = kind == "embedded";
+    let _turn_to_start = (scenario.own_broker && !embedded)
+        .then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
+    let its_own = scenario.own_broker || embedded;
+    let broker = match its_own {
+        true => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
+        false => broker(kind)?,
     };
     // However many tests there are, this many play at a time: more than that, and two cores are what is tested.
     static PLAYING: Semaphore = Semaphore::const_new(8);
@@ -94,7 +96,7 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
     let history = RUNTIME.block_on(run(&plan, entrant, &environment, dir.as_deref()));
-    if own_broker.is_some() {
+    if its_own {
         RUNTIME.block_on(broker.stop()).expect("the broker stops");
     }
     let history = history.expect("the environment holds");
@@ -104,13 +106,10 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
 
 /// Plays a scenario that counts what its process holds in a process of its own: the command.
 fn play_apart(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
-    let BrokerSpec::External { url, management: Some(management) } = broker.as_external() else {
-        panic!("a broker of ours has a management API")
-    };
     let out = tempfile::tempdir().expect("a directory for the run");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gauntlet"));
     command.args(["run", &scenario.name, "--subject", subject, "--out"]).arg(out.path());
-    command.env("GAUNTLET_BROKER", format!("{url},{management}"));
+    command.env("GAUNTLET_BROKER", broker.from_elsewhere().in_full());
     let output = command.output().expect("the command can be run");
     let (plan, history) = load(&out.path().join(&scenario.name)).unwrap_or_else(|e| {
         panic!("{e}\n{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))

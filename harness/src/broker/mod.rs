@@ -219,8 +219,11 @@ impl Broker {
         url::amqp_url(self.addr(), (&self.user, &self.password), vhost)
     }
 
-    /// How another process names this broker: as an external one.
-    pub fn as_external(&self) -> BrokerSpec {
+    /// How another process names this broker: as an external one; of an embedded one it has its own.
+    pub fn from_elsewhere(&self) -> BrokerSpec {
+        if let Node::Embedded(_) = self.node {
+            return BrokerSpec::Embedded;
+        }
         let management = self.management.as_ref().ok().map(|_| self.node.management());
         BrokerSpec::External { url: self.url("/"), management }
     }
