@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_network::{Link, Seed};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, Wha
 use crate::plan::Plan;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
+use crate::starvation;
 use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Refused, Work};
 use crate::tap::StepTap;
 use crate::workload::Publisher;
@@ -221,7 +223,10 @@ impl Stage<'_> {
         self.conductor.arm_start_steps().await?;
         let host = Host::start(entrant, job, self.recorder)?;
         self.probe.attach(host.runtime());
+        let mut watching = JoinSet::new();
+        watching.spawn(starvation::watch(self.recorder.clone()));
         let outcome = self.phases(&host).await;
+        watching.shutdown().await;
         host.stop().await;
         outcome
     }

@@ -59,6 +59,8 @@ struct Pause {
     /// The delays promised: counted since any connection that worked, and since a stable one.
     short: u64,
     long: u64,
+    /// Of these, time in which there was no CPU to be had.
+    starved: u64,
     /// Whether attempts in between may have gone unseen.
     hidden: bool,
 }
@@ -229,6 +231,7 @@ fn pauses(
             failed: before.worked.is_none(),
             least: this.at.ns - ended.ns,
             most: this.at.ns - before.at.ns.max(ended.ns.saturating_sub(SLACK)),
+            starved: case.ledger.starved(ended.ns, this.at.ns),
             short: delays.0,
             long: delays.1.max(cap),
             hidden: !reported && unseen(case, before, this.at),
@@ -276,7 +279,7 @@ fn out_of_bounds(promise: &BackoffPromise, attempts: &[Attempt], p: &Pause) -> O
         evidence.dedup();
         Decision::fail(words, evidence)
     };
-    if p.least > p.long + SLACK && !p.hidden {
+    if p.least > p.long + SLACK + p.starved && !p.hidden {
         return Some(fail(format!(
             "the retry after {after} came {} later; {} promised at most, and {} of slack",
             ms(p.least),

@@ -41,6 +41,7 @@ struct Silence {
     conn: u64,
     from: Mark,
     to: Mark,
+    /// With what a busy machine added.
     allowed: u64,
 }
 
@@ -74,15 +75,15 @@ fn decide(case: &Case<'_>) -> Decision {
         let Some(end) = end(case, connection) else { continue };
         let allowed = allowed(heartbeat);
         watched += u32::from(end.ns.saturating_sub(opened.ns) > allowed);
-        for silence in silences(*conn, connection, opened, end, allowed) {
-            if silence.ns() > allowed && blind(case, &silence) {
+        for silence in silences(case, *conn, connection, opened, end, allowed) {
+            if silence.ns() > silence.allowed && blind(case, &silence) {
                 unsure = Some(format!(
                     "connection {conn}: the link did not read from the subject for {}",
                     ms(silence.ns())
                 ));
             } else if worst.as_ref().is_none_or(|w| {
                 u128::from(silence.ns()) * u128::from(w.allowed)
-                    > u128::from(w.ns()) * u128::from(allowed)
+                    > u128::from(w.ns()) * u128::from(silence.allowed)
             }) {
                 worst = Some(silence);
             }
@@ -114,10 +115,21 @@ fn end(case: &Case<'_>, connection: &Connection) -> Option<Mark> {
     [connection.client_over, closing, case.ledger.subject_ended, last].into_iter().flatten().min()
 }
 
-fn silences(conn: u64, c: &Connection, opened: Mark, end: Mark, allowed: u64) -> Vec<Silence> {
+fn silences(
+    case: &Case<'_>,
+    conn: u64,
+    c: &Connection,
+    opened: Mark,
+    end: Mark,
+    allowed: u64,
+) -> Vec<Silence> {
     let spoke = c.spoke.iter().copied().filter(|m| *m > opened && *m < end);
     let marks: Vec<Mark> = std::iter::once(opened).chain(spoke).chain([end]).collect();
-    marks.windows(2).map(|w| Silence { conn, from: w[0], to: w[1], allowed }).collect()
+    let silence = |w: &[Mark]| {
+        let allowed = allowed + case.ledger.starved(w[0].ns, w[1].ns).min(allowed);
+        Silence { conn, from: w[0], to: w[1], allowed }
+    };
+    marks.windows(2).map(silence).collect()
 }
 
 /// Whether a fault that keeps the link from reading what the subject writes was in force meanwhile.

@@ -31,6 +31,8 @@ pub struct Recovery {
     pub usable_ns: u64,
     /// The first message delivered anew was handled (or acked, where no handling is reported).
     pub handled_ns: u64,
+    /// How much of the time between there was no CPU to be had.
+    pub starved_ns: u64,
     /// The connection that brought it.
     pub conn: u64,
     /// The parts of the time between, in order; together they are all of it.
@@ -41,6 +43,11 @@ impl Recovery {
     /// How long it took, in nanoseconds.
     pub fn ns(&self) -> u64 {
         self.handled_ns.saturating_sub(self.usable_ns)
+    }
+
+    /// How long it took the subject, what a busy machine added left out.
+    fn own(&self) -> u64 {
+        self.ns().saturating_sub(self.starved_ns)
     }
 
     fn words(&self) -> String {
@@ -89,7 +96,7 @@ fn decide(case: &Case<'_>) -> Decision {
             Outage::NotJudged => {}
         }
     }
-    over.sort_by_key(|(r, _)| r.ns());
+    over.sort_by_key(|(r, _)| r.own());
     let Some((worst, evidence)) = over.last() else {
         return match unsure {
             Some(why) => Decision::unknown(why),
@@ -97,7 +104,7 @@ fn decide(case: &Case<'_>) -> Decision {
         };
     };
     let parts = worst.words();
-    if worst.ns() > bound {
+    if worst.own() > bound {
         let (step, took, bound) = (worst.step + 1, ms(worst.ns()), ms(bound));
         let summary = format!(
             "after step {step} the first message was handled {took} after the path was usable; {bound} allowed ({parts})"
@@ -339,7 +346,9 @@ fn recovery(case: &Case<'_>, step: usize, since: u64, s: &Served) -> Recovery {
             from = mark.ns;
         }
     }
-    Recovery { step, usable_ns: since, handled_ns: s.done.ns, conn: epoch.conn, parts }
+    let starved_ns = case.ledger.starved(since, s.done.ns);
+    let (handled_ns, conn) = (s.done.ns, epoch.conn);
+    Recovery { step, usable_ns: since, handled_ns, starved_ns, conn, parts }
 }
 
 #[cfg(test)]

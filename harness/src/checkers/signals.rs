@@ -45,7 +45,8 @@ fn decide(case: &Case<'_>) -> Decision {
         return fail(format!("it panicked at {}: {why}", ms(at)));
     }
     if let Some(second) = aborted.filter(|second| *second < at) {
-        if *how == SubjectEnd::Overran || at.ns > second.ns + bound {
+        let starved = case.ledger.starved(second.ns, at.ns);
+        if *how == SubjectEnd::Overran || at.ns > second.ns + bound + starved {
             let took = gap(second, at);
             return fail(format!(
                 "it ignored the second request to stop: {} {took} after it",

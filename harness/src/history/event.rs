@@ -289,6 +289,13 @@ pub enum What {
         /// How.
         how: SubjectEnd,
     },
+    /// A thread of the process the subject runs in waited for a CPU: the machine had none to give.
+    Starved {
+        /// Of the time up to this event, so many nanoseconds are meant.
+        over: u64,
+        /// So long in them.
+        waited: u64,
+    },
     /// What the subject and its process hold.
     Sample {
         /// At which point of the run.

@@ -43,6 +43,8 @@ pub struct Ledger {
     pub unsettled: BTreeSet<u32>,
     /// Handlers that run now.
     pub running: u32,
+    /// Times without a CPU: from, to, and how much of it, in nanoseconds.
+    starved: Vec<(u64, u64, u64)>,
     /// The epoch in force for (connection, channel, at the broker's end): frames of the one before may
     /// still be on their way when the subject opens the next.
     current: BTreeMap<(u64, u16, bool), usize>,
@@ -65,6 +67,12 @@ impl Ledger {
         }
         ledger.decide_fates();
         ledger
+    }
+
+    /// How long, between two moments, there was no CPU to be had: what a busy machine adds to any time measured.
+    pub fn starved(&self, from: u64, to: u64) -> u64 {
+        let within = self.starved.iter().filter(|(began, ended, _)| *began < to && *ended > from);
+        within.map(|(.., waited)| waited).sum::<u64>().min(to.saturating_sub(from))
     }
 
     /// Folds one more event. Fates stay undecided until [`Ledger::decide_fates`].
@@ -117,6 +125,9 @@ impl Ledger {
                 self.running += 1;
             }
             What::HandlerEnded { id, ok } => self.handler_ended(*id, *ok, at),
+            What::Starved { over, waited } => {
+                self.starved.push((at.ns.saturating_sub(*over), at.ns, *waited));
+            }
             What::Effect { id } => self.message(*id).effects.push(at),
             What::StopRequested => {
                 self.stop_requested.get_or_insert(at);

@@ -181,6 +181,10 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             ("- subject", None, format!("tries to connect, after {failures} failures"))
         }
         What::Said { text } => ("- subject", None, format!("says: {text}")),
+        What::Starved { over, waited } => {
+            let ms = |ns: &u64| *ns as f64 / 1e6;
+            ("- run", None, format!("waited {:.0} of {:.0} ms for a CPU", ms(waited), ms(over)))
+        }
         What::StopRequested => ("- run", None, "asks the subject to stop".into()),
         What::AbortRequested => ("- run", None, "asks the subject to stop at once".into()),
         What::SubjectEnded { how } => ("- subject", None, subject_end(how)),

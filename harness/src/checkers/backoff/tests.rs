@@ -226,3 +226,13 @@ fn nothing_at_stake_or_not_to_be_measured() {
     assert_eq!(unfinished(&mut failing(Jitter::None, &[1000.0]), &CHECKER).outcome, Unknown);
     assert_eq!(unfinished(&mut failing(Jitter::None, &[100.0]), &CHECKER).outcome, Fail);
 }
+
+#[test]
+fn a_wait_for_a_cpu_is_not_the_subjects() {
+    for (waited, expect) in [(3.0, Pass), (1.0, Fail)] {
+        let mut tale = failing(Jitter::None, &[1000.0]);
+        let waited = (waited * 1e6) as u64;
+        tale.at(2900.0).what(What::Starved { over: 100_000_000, waited });
+        tale.at(3252.0).what(What::Accepted { conn: 3 }).rst(3).expect(&CHECKER, expect);
+    }
+}

@@ -236,3 +236,16 @@ fn nothing_at_stake_or_cut_short() {
     assert_eq!(unfinished(back(&mut outage(), 2000.0), &CHECKER).outcome, Unknown);
     assert_eq!(unfinished(back(&mut outage(), 5000.0), &CHECKER).outcome, Fail);
 }
+
+#[test]
+fn a_wait_for_a_cpu_lengthens_what_is_allowed_and_never_excuses_a_subject_that_does_not_come_back()
+{
+    for (waited, expect) in [(2_000_000, Pass), (50_000, Fail)] {
+        let mut tale = outage();
+        tale.at(2000.0).what(What::Starved { over: 100_000_000, waited });
+        back(&mut tale, 3000.1).expect(&CHECKER, expect);
+    }
+    let mut tale = outage();
+    tale.publish(9).at(9000.0).what(What::Starved { over: 8_000_000_000, waited: 8_000_000_000 });
+    tale.expect(&CHECKER, Fail);
+}
