@@ -7,8 +7,17 @@
 //! life ([`connection`]) and a channel's methods ([`channel`]), the node that joins them ([`core`]), what goes wrong on
 //! purpose ([`faults`]), a look inside ([`look`]), and the server ([`server`]).
 //!
-//! It knows nothing of networks that fail, consumers under test, or verdicts. There are no streams, no clustering, no
-//! TLS and no AMQP 1.0.
+//! It knows nothing of networks that fail, consumers under test, or verdicts.
+//!
+//! # Where it differs from RabbitMQ 4.0
+//!
+//! - No streams (540 on a valid declaration), no clustering, no TLS, no AMQP 1.0, no plugins, no topic permissions.
+//! - A publish is confirmed when it is in its queues, which takes no time, so confirms come in order and early;
+//!   RabbitMQ may tell them later and in other groups.
+//! - What happens on one connection happens at once and in order: a message is delivered to another channel before
+//!   the next method of the publisher is read.
+//! - A quorum queue is one node's: it dead-letters at most once, and keeps everything over a crash.
+//! - Tables nested deeper than 64 levels are malformed.
 
 pub mod wire;
 

@@ -159,6 +159,7 @@ impl Core {
     /// Does what is due.
     pub fn tick(&mut self, now: Duration) {
         self.at(now);
+        self.look_after();
         while let Some(timer) = self.timers.due(self.now) {
             self.fire(timer);
             self.look_after();

@@ -107,6 +107,7 @@ impl Core {
         }
         if count > 0 {
             self.consumer_left(id);
+            self.look_after();
         }
         count
     }

@@ -66,6 +66,10 @@ impl Events {
         self.is_on = true;
     }
 
+    pub fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub fn take(&mut self) -> (Vec<(Duration, Event)>, u64) {
         (self.queue.drain(..).collect(), std::mem::take(&mut self.lost))
     }

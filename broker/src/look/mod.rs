@@ -292,6 +292,11 @@ impl Core {
         self.events.listen();
     }
 
+    /// Whether there are events that nobody has taken.
+    pub fn has_events(&self) -> bool {
+        self.events.is_waiting()
+    }
+
     /// The events since the last call, and how many were lost because nobody asked.
     pub fn take_events(&mut self) -> (Vec<(Duration, events::Event)>, u64) {
         self.events.take()

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +16,9 @@ use super::shared::Shared;
 
 /// Connections the operating system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// After a failure to accept.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// A socket that listens, or that only keeps its port.
 #[derive(Debug)]
@@ -111,8 +116,11 @@ pub(super) async fn receive(
                         tasks.spawn(peer::serve(stream, id, waker, shared.clone(), over));
                     }
                 }
-                // A peer that is gone already, or a lack of descriptors that others will end.
-                Err(error) => tracing::debug!(%error, "a connection was not accepted"),
+                // A peer that is gone already, or a lack of descriptors that others will end: not at once.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was not accepted");
+                    tokio::time::sleep_until(Instant::now() + BREATH).await;
+                }
             },
             () = shared.changed.notified() => {}
             () = over.cancelled() => return,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::core::{Config, Core};
+use crate::look::events::Event;
 use door::Door;
 use shared::Shared;
 
@@ -82,6 +83,26 @@ impl Broker {
     /// Does something to the node: faults, administration, a look. What follows from it is under way when this returns.
     pub fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         self.shared.with(act)
+    }
+
+    /// Waits until `holds`, looking again whenever something has happened. The wait has no bound of its own.
+    pub async fn until(&self, mut holds: impl FnMut(&Core) -> bool) {
+        loop {
+            let touched = self.shared.touched.notified();
+            tokio::pin!(touched);
+            // From here on nothing is missed.
+            touched.as_mut().enable();
+            if self.shared.peek(&mut holds) {
+                return;
+            }
+            touched.await;
+        }
+    }
+
+    /// Waits for events, after [`Core::listen`], and takes them; and how many were lost because nobody took them.
+    pub async fn next_events(&self) -> (Vec<(Duration, Event)>, u64) {
+        self.until(Core::has_events).await;
+        self.shared.with(Core::take_events)
     }
 
     /// Dies: connections are reset, the port refuses. Has happened when this returns.

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     sooner: Notify,
     /// The node went down or came up.
     pub(super) changed: Notify,
+    /// Something has happened.
+    pub(super) touched: Notify,
     /// Whether the door is open.
     open: watch::Sender<bool>,
     /// How many peers there are.
@@ -59,6 +61,7 @@ impl Shared {
             began: Instant::now(),
             sooner: Notify::new(),
             changed: Notify::new(),
+            touched: Notify::new(),
             open: watch::Sender::new(true),
             peers: watch::Sender::new(0),
         }
@@ -89,6 +92,7 @@ impl Shared {
             *rings = next;
             self.sooner.notify_one();
         }
+        self.touched.notify_waiters();
         if core.is_down() != *was_down {
             *was_down = core.is_down();
             self.changed.notify_one();
@@ -102,6 +106,11 @@ impl Shared {
         let result = act(&mut state.core);
         self.settle(&mut state, None);
         result
+    }
+
+    /// A look that changes nothing.
+    pub fn peek<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.lock().core)
     }
 
     pub fn is_down(&self) -> bool {

@@ -1,102 +1,11 @@
-//! The core alone, without sockets or clock: whatever comes in, in whatever pieces, it stands and stays small.
+//! Whatever comes in, in whatever pieces: the core stands and stays small.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use gauntlet_broker::{Batch, Config, ConnectionId, Core};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-const FRAME_END: u8 = 0xCE;
-
-/// What a test has sent and not seen taken, by connection.
-struct Driver {
-    core: Core,
-    input: Vec<(ConnectionId, BytesMut)>,
-    now: Duration,
-}
-
-impl Driver {
-    fn new(connections: usize) -> Driver {
-        let mut core = Core::new(Config::default());
-        let input = (0..connections)
-            .map(|_| (core.opened(PEER, Duration::ZERO), BytesMut::new()))
-            .collect();
-        Driver { core, input, now: Duration::ZERO }
-    }
-
-    fn feed(&mut self, connection: usize, octets: &[u8]) {
-        let (id, input) = &mut self.input[connection];
-        input.extend_from_slice(octets);
-        self.core.received(*id, input, self.now);
-    }
-
-    /// Everything sent to that peer so far.
-    fn drain(&mut self, connection: usize) -> Vec<u8> {
-        let mut batch = Batch::default();
-        let mut woken = Vec::new();
-        let mut all = Vec::new();
-        self.core.take_woken(&mut woken);
-        loop {
-            self.core.take_output(self.input[connection].0, &mut batch);
-            let part = batch.concat();
-            if part.is_empty() {
-                return all;
-            }
-            all.extend(part);
-            // What was held back for lack of room.
-            self.feed(connection, &[]);
-        }
-    }
-}
-
-fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![kind];
-    frame.extend(channel.to_be_bytes());
-    frame.extend((payload.len() as u32).to_be_bytes());
-    frame.extend(payload);
-    frame.push(FRAME_END);
-    frame
-}
-
-fn method(channel: u16, class: u16, id: u16, fields: &[u8]) -> Vec<u8> {
-    let mut payload = class.to_be_bytes().to_vec();
-    payload.extend(id.to_be_bytes());
-    payload.extend(fields);
-    frame(1, channel, &payload)
-}
-
-fn short(text: &str) -> Vec<u8> {
-    let mut octets = vec![text.len() as u8];
-    octets.extend(text.as_bytes());
-    octets
-}
-
-fn handshake() -> Vec<u8> {
-    let mut all = b"AMQP\x00\x00\x09\x01".to_vec();
-    let response = b"\0guest\0guest";
-    let mut start_ok = vec![0, 0, 0, 0];
-    start_ok.extend(short("PLAIN"));
-    start_ok.extend((response.len() as u32).to_be_bytes());
-    start_ok.extend(response);
-    start_ok.extend(short("en_US"));
-    all.extend(method(0, 10, 11, &start_ok));
-    all.extend(method(0, 10, 31, &[7, 255, 0, 2, 0, 0, 0, 0]));
-    let mut open = short("/");
-    open.extend([0, 0]);
-    all.extend(method(0, 10, 40, &open));
-    all
-}
-
-fn open_channels() -> Vec<u8> {
-    let mut all = handshake();
-    for channel in 1..=2 {
-        all.extend(method(channel, 20, 10, &[0]));
-    }
-    all
-}
+use super::driver::{Driver, frame, method, open_channels, short};
 
 /// One request that a client could make, mostly a sensible one.
 fn request() -> impl Strategy<Value = Vec<u8>> {
@@ -241,56 +150,4 @@ fn without_confirms(mut octets: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     frames
-}
-
-#[test]
-fn a_peer_that_does_not_read_is_held_and_harms_nobody() {
-    let mut driver = Driver::new(2);
-    driver.feed(0, &open_channels());
-    driver.feed(1, &open_channels());
-    let queue = short("q");
-    driver.feed(0, &method(1, 50, 10, &[&[0, 0], &queue[..], &[0], &[0; 4]].concat()));
-    driver.feed(0, &method(1, 60, 20, &[&[0, 0], &queue[..], &[0], &[2], &[0; 4]].concat()));
-    // The other one publishes 64 MiB; the first takes a part and no more.
-    let body = vec![7; 64 << 10];
-    for _ in 0..1024 {
-        driver.feed(1, &method(1, 60, 40, &[&[0, 0, 0], &queue[..], &[0]].concat()));
-        let mut header = vec![0, 60, 0, 0];
-        header.extend((body.len() as u64).to_be_bytes());
-        header.extend([0, 0]);
-        driver.feed(1, &frame(2, 1, &header));
-        driver.feed(1, &frame(3, 1, &body));
-    }
-    let look = driver.core.look();
-    assert!(look.queues[0].ready > 1000, "{}", look.queues[0].ready);
-    assert!(!driver.core.may_read(driver.input[0].0));
-    assert!(driver.core.may_read(driver.input[1].0));
-    // As soon as it reads it gets the rest.
-    let got = driver.drain(0);
-    assert!(got.len() > 64 << 20, "{}", got.len());
-    assert_eq!(driver.core.look().queues[0].ready, 0);
-}
-
-#[test]
-fn a_body_too_large_is_not_kept() {
-    let mut driver = Driver::new(1);
-    driver.feed(0, &open_channels());
-    driver.drain(0);
-    driver.feed(0, &method(1, 60, 40, &[0, 0, 0, 1, b'q', 0]));
-    let size = (16u64 << 20) + 1;
-    let mut header = vec![0, 60, 0, 0];
-    header.extend(size.to_be_bytes());
-    header.extend([0, 0]);
-    driver.feed(0, &frame(2, 1, &header));
-    let mut left = size as usize;
-    while left > 0 {
-        let part = left.min(100_000);
-        driver.feed(0, &frame(3, 1, &vec![0; part]));
-        left -= part;
-    }
-    let told = String::from_utf8_lossy(&driver.drain(0)).into_owned();
-    assert!(
-        told.contains("message size 16777217 is larger than configured max size 16777216"),
-        "{told}"
-    );
 }
