@@ -72,23 +72,19 @@ impl Environment {
     }
 }
 
-impl Default for Environment {
-    fn default() -> Self {
-        // Read through clap, so that a bare `gauntlet` and `gauntlet run` are the same, environment and all.
-        #[derive(Parser)]
-        struct Bare {
-            #[command(flatten)]
-            environment: Environment,
-        }
-        match Bare::try_parse_from(["gauntlet"]) {
-            Ok(bare) => bare.environment,
+impl Command {
+    /// What a bare `gauntlet` does: `gauntlet run`, read by the same parser, defaults, environment and all.
+    pub fn default_run() -> Command {
+        match Args::try_parse_from(["gauntlet", "run"]).map(|args| args.command) {
+            Ok(Some(run)) => run,
+            Ok(None) => unreachable!("`run` is a command"),
             Err(e) => e.exit(),
         }
     }
 }
 
 /// `gauntlet run`
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Debug)]
 pub struct Run {
     /// Suites or scenarios; without one, the core suite
     #[arg(value_name = "SUITE|SCENARIO")]

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn execute(args: Args) -> Result<u8, commands::Failure> {
-    match args.command.unwrap_or_else(|| Command::Run(Box::default())) {
+    match args.command.unwrap_or_else(Command::default_run) {
         Command::Run(run) => commands::run::execute(&run),
         Command::List(list) => commands::list::execute(&list),
         Command::Show(show) => commands::show::execute(&show),

@@ -64,6 +64,22 @@ fn without_docker_the_error_says_what_to_do() {
     assert!(error.contains("--broker local"), "{error}");
 }
 
+/// The first command of the README: no argument at all.
+#[test]
+fn a_bare_gauntlet_runs_the_core_suite_against_the_reference_consumer() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let run = Command::new(env!("CARGO_BIN_EXE_gauntlet"))
+        .current_dir(dir.path())
+        .env_remove("GAUNTLET_BROKER")
+        .output()
+        .expect("the command can be run");
+    let said = text(&run.stdout);
+    assert_eq!(run.status.code(), Some(0), "{said}{}", text(&run.stderr));
+    assert!(said.contains("24 scenarios, subject reference"), "{said}");
+    assert!(said.contains("24 passed"), "{said}");
+    assert!(dir.path().join("gauntlet-out").is_dir());
+}
+
 #[test]
 fn help_and_lists_go_to_stdout() {
     let help = gauntlet(&["--help"]);

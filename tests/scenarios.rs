@@ -4,6 +4,7 @@ use gauntlet_harness::subject::reference;
 use gauntlet_harness::verdict::Verdict;
 use rstest::rstest;
 
+use crate::support::story::story;
 use crate::support::{explain, play};
 
 #[rstest]
@@ -40,6 +41,11 @@ fn the_reference_consumer_passes(
     let scenario = gauntlet_scenarios::scenario(name).expect("listed");
     let Some(played) = play(&scenario, &reference::entrant(), broker) else { return };
     assert_eq!(played.judgement.verdict, Verdict::Pass, "\n{}", explain(&played));
+    // The model in this process is to be RabbitMQ 4.0 to its clients: one snapshot for both. `local` is whatever
+    // version the machine has.
+    if broker != "local" {
+        insta::assert_snapshot!(name, story(&played.history));
+    }
 }
 
 #[test]

@@ -144,12 +144,14 @@ impl Conductor<'_> {
             }
             Trigger::Handled(n) => {
                 let enough = |l: &Ledger| {
-                    alive(
-                        l,
-                        Progress::when(l.handled >= n, || {
-                            format!("{} of {n} messages handled", l.handled)
-                        }),
-                    )
+                    let missing = || format!("{} of {n} messages handled", l.handled);
+                    // What is in flight is handled while the last fault is still being recovered from: a fault
+                    // that finds no connection would touch nothing.
+                    let connected = || "no consumer is subscribed".to_owned();
+                    match l.handled >= n {
+                        true => alive(l, Progress::when(l.consuming(), connected)),
+                        false => alive(l, Progress::when(false, missing)),
+                    }
                 };
                 self.recorder.until(TRIGGER_BOUND, enough).await
             }

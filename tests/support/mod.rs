@@ -2,6 +2,7 @@
 
 pub mod program;
 pub mod queue;
+pub mod story;
 pub mod until;
 
 use std::collections::{BTreeMap, BTreeSet};

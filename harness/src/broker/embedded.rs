@@ -63,11 +63,10 @@ impl Embedded {
 
     /// Closes the connections of a virtual host; how many that were.
     pub(super) fn close_connections(&self, vhost: &str, reason: &str) -> usize {
-        let reason = format!("CONNECTION_FORCED - {reason}");
         self.0.with(|core| {
             let all = core.look().connections;
             let those = all.iter().filter(|c| c.vhost == vhost);
-            those.filter(|c| core.close_connection(c.id, &reason)).count()
+            those.filter(|c| core.close_connection(c.id, reason)).count()
         })
     }
 
