@@ -23,7 +23,8 @@ Exit codes:
   2   none failed, at least one could not be decided
   3   the environment could not be had (no broker, no Docker, no place to write)
   4   nothing was selected
-  64  the command was used incorrectly";
+  64  the command was used incorrectly
+  130 interrupted by Ctrl-C";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -63,7 +64,11 @@ pub struct Environment {
 impl Environment {
     /// Which broker. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
     pub fn broker(&self) -> Result<BrokerSpec, BrokerError> {
-        self.broker.parse()
+        match self.broker.trim() {
+            // An empty variable is as good as none.
+            "" => Ok(BrokerSpec::Embedded),
+            broker => broker.parse(),
+        }
     }
 
     /// How many scenarios at a time on this broker.

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         }
     };
     log_to_stderr();
+    let_subjects_panic_quietly();
     match execute(args) {
         Ok(code) => code.into(),
         Err(e) => {
@@ -43,6 +44,17 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
         Command::Check(check) => commands::check::execute(&check),
         Command::Mutants(mutants) => commands::mutants::execute(&mutants),
     }
+}
+
+/// A subject's panic is its end, and in the report; only panics of this program's own are told by the runtime.
+fn let_subjects_panic_quietly() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        if !thread.name().is_some_and(|name| name.starts_with("subject")) {
+            tell(panic);
+        }
+    }));
 }
 
 /// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise.

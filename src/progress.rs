@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 pub struct Progress {
     bars: Option<MultiProgress>,
     running: Mutex<BTreeMap<String, ProgressBar>>,
+    finished: AtomicUsize,
 }
 
 impl Progress {
     /// Progress on stdout, in the way that suits it.
     pub fn new() -> Progress {
         let bars = std::io::stdout().is_terminal().then(MultiProgress::new);
-        Progress { bars, running: Mutex::default() }
+        Progress { bars, running: Mutex::default(), finished: AtomicUsize::new(0) }
     }
 
     /// Shows one piece of news.
@@ -36,11 +38,17 @@ impl Progress {
             }
             News::Started { scenario } => self.begin(scenario, scenario, ""),
             News::Finished { report } => {
+                self.finished.fetch_add(1, Ordering::Relaxed);
                 self.end(&report.scenario);
                 self.end(&key_of_broker(Some(&report.scenario)));
                 self.keep(coloured(report));
             }
         }
+    }
+
+    /// Scenarios that are over.
+    pub fn finished(&self) -> usize {
+        self.finished.load(Ordering::Relaxed)
     }
 
     /// Takes everything that still moves off the screen.

@@ -52,22 +52,22 @@ pub(crate) async fn supervise(context: Arc<Context>) -> Result<Summary, Error> {
         Ended::Fatal(error) => (false, Some(error)),
     };
     let since = context.stopping_since();
-    let clean = finish_runs(&context).await;
+    let (clean, aborted) = finish_runs(&context).await;
     // Each is bounded by itself.
     remains.join_all().await;
     if let Some(error) = &fatal {
         context.board.emit(Event::GaveUp { reason: error.to_string() });
     }
     context.board.emit(Event::Stopped { clean, orderly, took: since.elapsed() });
-    let aborted = context.abort.is_cancelled();
     match fatal {
         Some(error) => Err(error),
         None => Ok(Summary { clean, orderly, aborted, metrics: context.board.metrics() }),
     }
 }
 
-/// Wait for handlers that outlived their channels, within the drain deadline.
-async fn finish_runs(context: &Context) -> bool {
+/// Wait for handlers that outlived their channels, within the drain deadline: whether they finished, and whether
+/// somebody asked for the end at once.
+async fn finish_runs(context: &Context) -> (bool, bool) {
     context.stop.cancel();
     context.runs.close();
     let done = tokio::select! {
@@ -75,10 +75,11 @@ async fn finish_runs(context: &Context) -> bool {
         () = context.abort.cancelled() => false,
         () = sleep_until(context.drained_by()) => false,
     };
+    let aborted = context.abort.is_cancelled();
     // What is left is dropped at its next await point; a handler that never awaits is the caller's.
     context.abort.cancel();
     let _ = timeout_at(Instant::now() + NOTICE, context.runs.wait()).await;
-    done
+    (done, aborted)
 }
 
 async fn connections(context: &Arc<Context>, remains: &mut JoinSet<()>) -> Ended {

@@ -61,6 +61,19 @@ impl<'a> Probe<'a> {
         });
     }
 
+    /// Counts what an ended subject holds, once it is nothing, or after `bound`.
+    pub async fn sample_when_gone(&self, bound: Duration) {
+        let deadline = Instant::now() + bound;
+        let gone = || {
+            let tasks = self.runtime.get().map_or(0, |r| r.metrics().num_alive_tasks());
+            tasks == 0 && count(self.link).sockets.unwrap_or(0) == 0
+        };
+        while !gone() && Instant::now() < deadline {
+            tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
+        }
+        self.sample(Moment::After);
+    }
+
     /// The subject's connections, as the broker lists them.
     pub async fn connections(&self, vhost: &str) -> Result<Vec<ConnectionInfo>, BrokerError> {
         let mut all = self.broker.connections(vhost).await?;

@@ -39,6 +39,9 @@ const REFUSED_BOUND: Duration = Duration::from_secs(10);
 const STOP_GRACE: Duration = Duration::from_secs(2);
 /// After the subject's end the link is watched this long for connections that should not come.
 const AFTERLIFE: Duration = Duration::from_millis(250);
+/// Tasks and sockets of an ended subject may take so long, and half a heartbeat, to go: a heartbeat's task may notice
+/// only at its next turn.
+const GOING: Duration = Duration::from_secs(1);
 /// The broker must forget the subject within this, and three heartbeats.
 const SETTLE_BOUND: Duration = Duration::from_secs(8);
 
@@ -46,7 +49,7 @@ const SETTLE_BOUND: Duration = Duration::from_secs(8);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Broker.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Broker(#[from] BrokerError),
     /// The harness's own session.
     #[error(transparent)]
@@ -393,7 +396,7 @@ impl Stage<'_> {
         };
         // Hoped not to come true: the link is watched for as long as that takes.
         let _ = self.recorder.until(AFTERLIFE, came_back).await;
-        self.probe.sample(Moment::After);
+        self.probe.sample_when_gone(GOING + self.plan.heartbeat() / 2).await;
         let bound = SETTLE_BOUND + 3 * self.plan.heartbeat();
         let gone = |h: &Holds| (h.connections, h.consumers, h.unacked.unwrap_or(0)) == (0, 0, 0);
         let whose = (self.vhost, self.plan.queue.as_str());

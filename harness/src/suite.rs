@@ -162,7 +162,7 @@ pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
     /// No broker.
-    #[error(transparent)]
+    #[error("failed to {0}")]
     Broker(#[from] BrokerError),
     /// The directory for the runs cannot be had.
     #[error("cannot write to the output directory {path}: {source}; choose another with --out")]
@@ -276,7 +276,7 @@ impl Shared {
             _ => match self.environment(number, scenario, alone).await {
                 Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
                 Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
-                Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(e.to_string()),
+                Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(format!("failed to {e}")),
             },
         };
         let report = Arc::new(RunReport {
@@ -296,7 +296,7 @@ impl Shared {
         let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
         let broker = match self.broker().await {
             Ok(broker) => broker.from_elsewhere(),
-            Err(e) => return RunOutcome::Broken(e.to_string()),
+            Err(e) => return RunOutcome::Broken(format!("failed to {e}")),
         };
         let made = match bout.dir.as_deref().and_then(Path::parent) {
             Some(beside) => tempfile::Builder::new().prefix(".apart-").tempdir_in(beside),

@@ -18,6 +18,8 @@ struct Steps {
     /// The step that is being played; faults injected now are its.
     playing: Option<(usize, String)>,
     of_fault: BTreeMap<FaultId, usize>,
+    /// The step played last, whose fault may come with a reset of what is connected.
+    last: Option<usize>,
 }
 
 impl StepTap {
@@ -33,10 +35,24 @@ impl StepTap {
 
     fn injected(&self, fault: FaultId) -> Option<What> {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first injection of a step is its fault; a reset that goes with it is not recorded as another.
-        let (step, fault_words) = steps.playing.take()?;
+        // The first injection of a step is its fault. A reset that goes with it is not recorded as another, but what
+        // it touches the step has touched.
+        let Some((step, fault_words)) = steps.playing.take() else {
+            let step = steps.last?;
+            steps.of_fault.insert(fault, step);
+            return None;
+        };
+        steps.last = Some(step);
         steps.of_fault.insert(fault, step);
         Some(What::Injected { step, fault: fault_words })
+    }
+
+    /// The step whose fault is lifted, unless it is the reset that came with it.
+    fn lifted(&self, fault: FaultId) -> Option<usize> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = steps.of_fault.get(&fault).copied()?;
+        let first = steps.of_fault.iter().find(|(_, of)| **of == step).map(|(id, _)| *id);
+        (first == Some(fault)).then_some(step)
     }
 
     fn step(&self, fault: FaultId) -> Option<usize> {
@@ -61,7 +77,7 @@ impl StepTap {
             N::Closed => What::Closed { conn: conn? },
             N::Injected { fault, .. } => self.injected(fault)?,
             N::Fired { fault, note, .. } => What::Fired { step: self.step(fault)?, conn, note },
-            N::Lifted { fault } => What::Lifted { step: self.step(fault)? },
+            N::Lifted { fault } => What::Lifted { step: self.lifted(fault)? },
             _ => return None,
         })
     }

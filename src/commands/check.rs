@@ -42,7 +42,15 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
             && played.judgement.verdict != Verdict::Pass
         {
             let dir = report.dir.as_deref().unwrap_or(Path::new("."));
-            let repeat = format!("gauntlet check {}", dir.display());
+            let seed = gauntlet_network::Seed(played.plan.seed);
+            let Played { plan, .. } = &**played;
+            let repeat = format!(
+                "gauntlet run {} --subject {} --seed {seed} (this was {}); decide again: gauntlet check {}",
+                report.scenario,
+                plan.subject,
+                plan.broker,
+                dir.display()
+            );
             say(format!("\n{}", summary::details(report, played, &repeat, detail)));
         }
     }

@@ -8,12 +8,15 @@ pub mod show;
 
 use std::path::Path;
 
-use gauntlet_harness::broker::BrokerSpec;
+use gauntlet_harness::broker::{BrokerSpec, available, choose};
 use gauntlet_harness::mutants as catalogue;
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::subject::{Entrant, reference};
 use gauntlet_harness::suite::Bout;
 use tokio::process::Command;
+use tokio::runtime::Runtime;
+
+use crate::args::Environment;
 
 /// A command that could not do its work: what to say, and the exit code.
 #[derive(Debug)]
@@ -45,6 +48,28 @@ fn apart(bout: &Bout, broker: &BrokerSpec, out: &Path) -> Command {
     // By the environment: a URL may hold a password, and arguments are anybody's to read.
     command.arg(out).env("GAUNTLET_BROKER", broker.in_full());
     command
+}
+
+/// 128 and SIGINT, as a shell has it.
+pub const INTERRUPTED: u8 = 130;
+
+/// The broker asked for; what `auto` comes to here, and why, is said.
+fn broker(environment: &Environment, runtime: &Runtime) -> Result<BrokerSpec, Failure> {
+    let asked = environment.broker().map_err(|e| Failure::usage(format!("failed to {e}")))?;
+    if asked != BrokerSpec::Auto {
+        return Ok(asked);
+    }
+    let chosen = runtime.block_on(choose());
+    let chosen = chosen.map_err(|e| Failure::environment(format!("failed to {e}")))?;
+    let lacking = runtime.block_on(available()).into_iter().find_map(|(kind, is)| {
+        let why = is.err()?;
+        Some(format!(" ({kind} is not to be had: {})", why.lines().next().unwrap_or_default()))
+    });
+    say(format!(
+        "broker auto: {chosen}{}",
+        lacking.filter(|_| chosen != BrokerSpec::container()).unwrap_or_default()
+    ));
+    Ok(chosen)
 }
 
 /// The runtime of the harness itself; subjects have their own.

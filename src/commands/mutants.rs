@@ -7,14 +7,15 @@ use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, run_suite};
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, runtime, say};
+use super::{Failure, apart, broker, runtime, say};
 use crate::args::Mutants;
 
 /// Exit code 0 when every mutant was caught by its checker, 1 when one escaped.
 pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let mutants = selected(&args.names)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
-    let broker = args.environment.broker().map_err(Failure::usage)?;
+    let runtime = runtime()?;
+    let broker = broker(&args.environment, &runtime)?;
     let options =
         Options { jobs: args.environment.jobs(&broker), broker, out: None, apart: Some(apart) };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
@@ -23,7 +24,7 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         Ok(Bout { scenario, entrant: (mutant.make)(), seed, dir: None })
     };
     let bouts: Vec<Bout> = mutants.iter().map(bout).collect::<Result<_, Failure>>()?;
-    let reports = runtime()?
+    let reports = runtime
         .block_on(run_suite(&bouts, &options, Arc::new(|_| {})))
         .map_err(Failure::environment)?;
     let mut escaped = 0;

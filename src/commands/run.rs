@@ -12,7 +12,7 @@ use gauntlet_harness::suite::{
 use gauntlet_harness::verdict::Verdict;
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, runtime, say, subject};
+use super::{Failure, apart, broker, runtime, say, subject};
 use crate::args::Run;
 use crate::progress::Progress;
 
@@ -26,7 +26,8 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
     };
     refuse_used(&out)?;
-    let broker = run.environment.broker().map_err(Failure::usage)?;
+    let runtime = runtime()?;
+    let broker = broker(&run.environment, &runtime)?;
     let options = Options {
         broker: broker.clone(),
         jobs: run.environment.jobs(&broker),
@@ -57,12 +58,24 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
             })
         })
         .collect();
-    say(format!("gauntlet: {} scenarios, subject {}, seed {seed}", bouts.len(), entrant.name));
+    let count = summary::counted(bouts.len(), "scenario");
+    say(format!("gauntlet: {count}, subject {}, seed {seed}", entrant.name));
     let began = Instant::now();
-    let reports = runtime()?
-        .block_on(run_suite(&bouts, &options, Arc::new(hear)))
-        .map_err(|e| environment(&e))?;
+    let played = runtime.block_on(async {
+        tokio::select! {
+            reports = run_suite(&bouts, &options, Arc::new(hear)) => Some(reports),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
     progress.finish();
+    let Some(reports) = played else {
+        // Tasks are dropped with the runtime; what brokers of ours would leave, their reaper takes.
+        runtime.shutdown_background();
+        let (done, all, out) = (progress.finished(), bouts.len(), out.display());
+        say(format!("interrupted: {done} of {all} scenarios were played; histories in {out}"));
+        return Ok(super::INTERRUPTED);
+    };
+    let reports = reports.map_err(|e| environment(&e))?;
     for report in &reports {
         tell(report, run, &broker);
     }
@@ -103,7 +116,9 @@ fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
             );
             say(format!("\n{}", summary::details(report, played, &command, Detail::Brief)));
         }
-        RunOutcome::Broken(why) => say(format!("\nBROKEN {}: {why}", report.scenario)),
+        RunOutcome::Broken(why) if why.contains('\n') => {
+            say(format!("\nBROKEN {}: {why}", report.scenario));
+        }
         _ => {}
     }
 }

@@ -13,8 +13,8 @@ pub async fn available() -> Vec<(&'static str, Result<(), String>)> {
     vec![("container", said(container)), ("local", said(server::find(None).map(drop)))]
 }
 
-/// What `auto` means here.
-pub(super) async fn choose() -> Result<BrokerSpec, BrokerError> {
+/// What `auto` means here: the first kind that is to be had. An error says why none is.
+pub async fn choose() -> Result<BrokerSpec, BrokerError> {
     let all = available().await;
     match all.iter().find(|(_, result)| result.is_ok()) {
         Some((kind, _)) => kind.parse(),

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use available::available;
+pub use available::{available, choose};
 pub use error::BrokerError;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
@@ -99,7 +99,7 @@ impl Broker {
         let chosen;
         let spec = match spec {
             BrokerSpec::Auto => {
-                chosen = available::choose().await?;
+                chosen = choose().await?;
                 &chosen
             }
             named => named,

@@ -20,22 +20,34 @@ const AROUND: usize = 1;
 /// One scenario in one line: verdict, name, time, and what matters most about it.
 pub fn line(report: &RunReport) -> String {
     let (verdict, note) = match &report.outcome {
-        RunOutcome::Judged(played) => {
-            (played.judgement.verdict.to_string(), headline(&played.judgement))
-        }
+        RunOutcome::Judged(played) => (played.judgement.verdict.to_string(), headline(played)),
         RunOutcome::Skipped(why) => ("skipped".into(), why.clone()),
         RunOutcome::Broken(why) => ("broken".into(), why.lines().next().unwrap_or_default().into()),
     };
     format!("{verdict:<8} {:<26} {:>7}  {note}", report.scenario, seconds(report.took))
 }
 
-/// The worst finding; for a pass, what was recovered from.
-fn headline(judgement: &Judgement) -> String {
-    let worst = judgement.failures().chain(judgement.unknowns()).next();
+/// Failures told before others: what was lost or done twice, that it did not come back, that it ended.
+const GRAVEST: [&str; 6] = ["I1", "I2", "I11", "I12", "I20", "I22"];
+
+/// The gravest finding, and which others there are; for a pass, what was recovered from.
+fn headline(played: &Played) -> String {
+    let Played { plan, judgement, .. } = played;
+    let mut worst = worst_first(judgement);
+    // What the scenario is there for says more than what comes along with it.
+    worst.sort_by_key(|f| {
+        f.outcome == Outcome::Unknown || !plan.scenario.decides.contains(&f.checker)
+    });
+    let others: Vec<&str> = worst.iter().skip(1).map(|f| f.checker.as_str()).collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!(" (also {})", others.join(", ")),
+    };
+    let worst = worst.first();
     let recovered =
         judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
     match (worst, recovered) {
-        (Some(finding), _) => format!("{} {}", finding.checker, finding.summary),
+        (Some(finding), _) => format!("{} {}{others}", finding.checker, finding.summary),
         // Its parts are for whoever asks for the details.
         (None, Some(finding)) => {
             finding.summary.split_once("; ").map_or(&*finding.summary, |(head, _)| head).to_owned()
@@ -45,6 +57,18 @@ fn headline(judgement: &Judgement) -> String {
             format!("{held} invariants held")
         }
     }
+}
+
+/// Failures, the gravest first, then what could not be decided.
+fn worst_first(judgement: &Judgement) -> Vec<&Finding> {
+    let mut failures: Vec<&Finding> = judgement.failures().collect();
+    failures.sort_by_key(|f| !GRAVEST.contains(&f.checker.as_str()));
+    failures.into_iter().chain(judgement.unknowns()).collect()
+}
+
+/// `1 scenario`, `2 scenarios`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// What each checker found, a line each, in the order of the catalogue.
@@ -67,7 +91,8 @@ pub fn totals(reports: &[Arc<RunReport>], took: Duration) -> String {
         (reports.iter().filter(|r| matches!(r.outcome, RunOutcome::Broken(_))).count(), "broken"),
     ];
     parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
-    format!("{} scenarios: {} in {}", reports.len(), parts.join(", "), seconds(took))
+    let count = counted(reports.len(), "scenario");
+    format!("{count}: {} in {}", parts.join(", "), seconds(took))
 }
 
 /// How much of the evidence is shown.
@@ -90,7 +115,7 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
     let Played { plan, history, judgement } = played;
     let verdict = judgement.verdict.to_string().to_uppercase();
     let _ = writeln!(text, "{verdict} {} - {}", report.scenario, report.title);
-    for (i, finding) in judgement.failures().chain(judgement.unknowns()).enumerate() {
+    for (i, finding) in worst_first(judgement).into_iter().enumerate() {
         let _ = writeln!(text, "\n  {} {}: {}", finding.checker, name_of(finding), finding.summary);
         let shown = match detail {
             Detail::Full => finding.evidence.len(),
@@ -99,7 +124,10 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
         };
         let evidence: Vec<u64> = finding.evidence.iter().copied().take(shown).collect();
         if !evidence.is_empty() {
-            for line in trace::render(history, &with_fault(history, evidence), AROUND).lines() {
+            for line in
+                trace::render(history, &with_fault(history, whole(history, evidence)), AROUND)
+                    .lines()
+            {
                 let _ = writeln!(text, "    {line}");
             }
         }
@@ -114,6 +142,29 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
     }
     let _ = writeln!(text, "  repeat: {repeat}");
     text
+}
+
+/// The evidence, a message's content with the method that brought it.
+fn whole(history: &History, evidence: Vec<u64>) -> Vec<u64> {
+    let mut shown = Vec::new();
+    for seq in evidence {
+        if let Some(What::Wire { conn, end, way, frame }) = history.get(seq).map(|e| &e.what)
+            && matches!(&*frame.name, "body" | "header")
+        {
+            let of_it = |e: &&crate::history::Event| match &e.what {
+                What::Wire { conn: c, end: n, way: w, frame: f } => {
+                    (c, n, w, f.channel) == (conn, end, way, frame.channel)
+                        && !matches!(&*f.name, "body" | "header")
+                }
+                _ => false,
+            };
+            let before = history.events().iter().take_while(|e| e.seq < seq);
+            shown.extend(before.filter(of_it).last().map(|e| e.seq));
+        }
+        shown.push(seq);
+    }
+    shown.dedup();
+    shown
 }
 
 /// The evidence, with the fault that came before it.
