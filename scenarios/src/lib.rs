@@ -147,3 +147,8 @@ mod tests {
         );
     }
 }
+
+/// The README's Rust, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
