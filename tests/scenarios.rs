@@ -1,5 +1,6 @@
 //! Every scenario against the reference consumer: it must pass, on every broker there is.
 
+use gauntlet_harness::history::What;
 use gauntlet_harness::subject::reference;
 use gauntlet_harness::verdict::Verdict;
 use rstest::rstest;
@@ -46,6 +47,18 @@ fn the_reference_consumer_passes(
     if broker != "local" {
         insta::assert_snapshot!(name, story(&played.history));
     }
+}
+
+/// What the harness itself holds on the broker is behind no fault.
+#[rstest]
+fn the_broker_closes_the_subjects_connections_alone(#[values("embedded", "container")] kind: &str) {
+    let scenario = gauntlet_scenarios::scenario("broker-closes-connections").expect("listed");
+    let Some(played) = play(&scenario, &reference::entrant(), kind) else { return };
+    let notes = played.history.events().iter().filter_map(|e| match &e.what {
+        What::Fired { note, .. } => Some(note.as_str()),
+        _ => None,
+    });
+    assert_eq!(notes.collect::<Vec<_>>(), ["the broker closed 1 connections"]);
 }
 
 #[test]

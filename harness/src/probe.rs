@@ -19,6 +19,9 @@ const LAG: Duration = Duration::from_millis(1300);
 /// How long a broker may take to list a connection it has accepted.
 const LISTED: Duration = Duration::from_secs(8);
 
+/// What a subject is told when the broker closes its connections.
+const REASON: &str = "closed by Gauntlet";
+
 /// Counts resources for one run.
 pub struct Probe<'a> {
     recorder: &'a Recorder,
@@ -126,7 +129,12 @@ impl<'a> Probe<'a> {
         loop {
             let listed = self.connections(vhost).await?;
             if !listed.is_empty() || Instant::now() >= deadline {
-                return self.broker.close_connections(vhost, "closed by Gauntlet").await;
+                let mut closed = 0;
+                for connection in &listed {
+                    let done = self.broker.close_connection(&connection.name, REASON).await?;
+                    closed += usize::from(done);
+                }
+                return Ok(closed);
             }
             tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
         }

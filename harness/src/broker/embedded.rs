@@ -61,12 +61,11 @@ impl Embedded {
         self.0.up().await;
     }
 
-    /// Closes the connections of a virtual host; how many that were.
-    pub(super) fn close_connections(&self, vhost: &str, reason: &str) -> usize {
+    /// Closes a connection; false if it is not there (any more).
+    pub(super) fn close_connection(&self, name: &str, reason: &str) -> bool {
         self.0.with(|core| {
-            let all = core.look().connections;
-            let those = all.iter().filter(|c| c.vhost == vhost);
-            those.filter(|c| core.close_connection(c.id, reason)).count()
+            let its = core.look().connections.into_iter().find(|c| c.name == name);
+            its.is_some_and(|c| core.close_connection(c.id, reason))
         })
     }
 

@@ -334,15 +334,19 @@ impl Broker {
     /// Closes the connections of a virtual host that the broker lists ([`Look::connections`]), giving a reason,
     /// and says how many. The clients get `connection.close` 320. One that is younger than the list is missed.
     pub async fn close_connections(&self, vhost: &str, reason: &str) -> Result<usize, BrokerError> {
-        if let Node::Embedded(embedded) = &self.node {
-            return Ok(embedded.close_connections(vhost, reason));
-        }
-        let management = self.management("close connections")?;
         let mut closed = 0;
-        for connection in management.connections(vhost).await? {
-            closed += usize::from(management.close(&connection.name, reason).await?);
+        for connection in self.connections(vhost).await? {
+            closed += usize::from(self.close_connection(&connection.name, reason).await?);
         }
         Ok(closed)
+    }
+
+    /// Closes one connection by the broker's name for it; false if it is not there (any more).
+    pub async fn close_connection(&self, name: &str, reason: &str) -> Result<bool, BrokerError> {
+        match &self.node {
+            Node::Embedded(embedded) => Ok(embedded.close_connection(name, reason)),
+            _ => self.management("close a connection")?.close(name, reason).await,
+        }
     }
 
     /// [`Look::connections`].
