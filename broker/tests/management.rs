@@ -305,8 +305,10 @@ async fn policies() {
     it.check("GET", "queues/%2F/q", "", 200, r#""policy":"p""#).await;
     for (wrong, why) in [
         (r#"{"pattern":"(","definition":{"max-length":1}}"#, "Validation failed"),
-        (r#"{"pattern":"a","definition":{"zzz":1}}"#, "not a recognised policy setting"),
-        (r#"{"pattern":"a","definition":{"max-length":-1}}"#, "-1 is not a valid"),
+        (r#"{"pattern":"a","definition":{"zzz":1}}"#, "are not recognised policy settings"),
+        (r#"{"pattern":"a","definition":{"max-length":-1}}"#, "-1 is not a valid maximum length"),
+        (r#"{"pattern":"a","definition":{"expires":0}}"#, "0 is not a valid queue expiry"),
+        (r#"{"pattern":"a","definition":{"overflow":"zz"}}"#, "is not a valid overflow value"),
         (r#"{"pattern":"a","definition":{}}"#, "no policy provided"),
         (r#"{"definition":{"max-length":1}}"#, "[{key_missing,pattern}]"),
         (r#"{"pattern":"","definition":{"max-length":1},"apply-to":"zz"}"#, "'zz' unrecognised"),

@@ -55,7 +55,7 @@ pub(super) const RESOURCES: &[Resource] = &[
 /// What tells the bindings between two ends apart: the routing key, and a digest of the arguments. RabbitMQ's digest is
 /// Erlang's own; to its users it is opaque.
 fn properties_key(key: &str, arguments: &Table) -> String {
-    let key = utf8_percent_encode(key, KEPT).to_string();
+    let key = utf8_percent_encode(key, KEPT).to_string().replace("%20", "+");
     if arguments.is_empty() {
         return if key.is_empty() { "~".to_owned() } else { key };
     }
@@ -241,6 +241,7 @@ mod tests {
         };
         check("", "~");
         check("a.b", "a.b");
+        check("a b", "a+b");
         check("~x/y", "%7Ex%2Fy");
         let table = |n| Table(vec![("a".to_owned(), Value::I64(n))]);
         let (one, two) = (properties_key("k", &table(1)), properties_key("k", &table(2)));

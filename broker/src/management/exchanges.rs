@@ -58,7 +58,11 @@ fn show(call: &mut Call<'_>) -> Reply {
     let look = call.core.look();
     let name = unnamed(call.name(0));
     let found = look.exchanges.iter().find(|it| it.vhost == call.vhost() && it.name == name);
-    Ok(Answer::ok(shown(found.ok_or_else(Answer::unknown)?)))
+    let mut shown = shown(found.ok_or_else(Answer::unknown)?);
+    // Rates between exchanges and channels: none are counted.
+    shown["incoming"] = json!([]);
+    shown["outgoing"] = json!([]);
+    Ok(Answer::ok(shown))
 }
 
 fn declare(call: &mut Call<'_>) -> Reply {

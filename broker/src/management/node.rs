@@ -196,7 +196,7 @@ fn local_alarms(call: &mut Call<'_>) -> Reply {
 }
 
 fn port_listener(call: &mut Call<'_>) -> Reply {
-    let Ok(port) = call.name(0).parse::<u16>() else { return Err(Answer::bad("not an integer")) };
+    let Ok(port) = call.name(0).parse::<u16>() else { return Err(Answer::bad("Invalid port")) };
     let ports = [call.addr.port(), call.core.config().addr.port()];
     if ports.contains(&port) {
         return Ok(Answer::ok(json!({"status": "ok", "port": port})));

@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::json::{from_table, table_in};
 use super::route::{Call, Reply, Resource};
 use crate::model::policy::Policy;
+use crate::wire::Value;
 
 /// What a policy can say; streams' and federation's too, which change nothing here.
 const KEYS: &[&str] = &[
@@ -33,9 +34,32 @@ const KEYS: &[&str] = &[
     "stream-max-segment-size-bytes",
 ];
 
-/// Of `KEYS`, those whose value is a number that is not negative.
-const NUMBERS: &[&str] =
-    &["consumer-timeout", "expires", "max-length", "max-length-bytes", "message-ttl"];
+/// What a value must be.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// A number, so much at least.
+    Number(i64),
+    Text,
+    OneOf(&'static [&'static str]),
+}
+
+/// Of `KEYS`, those that this broker acts on: what the value is called, and what it must be.
+const RULES: &[(&str, &str, Shape)] = &[
+    ("alternate-exchange", "alternate exchange name", Shape::Text),
+    ("consumer-timeout", "consumer timeout", Shape::Number(0)),
+    ("dead-letter-exchange", "dead letter exchange name", Shape::Text),
+    ("dead-letter-routing-key", "dead letter routing key", Shape::Text),
+    ("delivery-limit", "delivery limit", Shape::Number(i64::MIN)),
+    ("expires", "queue expiry", Shape::Number(1)),
+    ("max-length", "maximum length", Shape::Number(0)),
+    ("max-length-bytes", "maximum length in bytes", Shape::Number(0)),
+    ("message-ttl", "message TTL", Shape::Number(0)),
+    (
+        "overflow",
+        "overflow value",
+        Shape::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"]),
+    ),
+];
 
 const APPLY_TO: &[&str] =
     &["queues", "classic_queues", "quorum_queues", "streams", "exchanges", "all"];
@@ -83,6 +107,25 @@ fn invalid(why: &str) -> Answer {
     Answer::bad(format!("Validation failed\n\n{why}\n"))
 }
 
+/// The rule that a value breaks.
+fn wrong(key: &str, value: &Value) -> Option<&'static (&'static str, &'static str, Shape)> {
+    let rule = RULES.iter().find(|rule| rule.0 == key)?;
+    let is_right = match rule.2 {
+        Shape::Number(least) => value.as_int().is_some_and(|n| n >= least),
+        Shape::Text => value.as_str().is_some(),
+        Shape::OneOf(known) => value.as_str().is_some_and(|text| known.contains(&text)),
+    };
+    (!is_right).then_some(rule)
+}
+
+/// As RabbitMQ prints it, safe for a page.
+fn erlang(value: &Value) -> String {
+    match value {
+        Value::Long(_) => format!("&lt;&lt;\"{}\"&gt;&gt;", value.shown()),
+        other => other.shown(),
+    }
+}
+
 fn set(call: &mut Call<'_>) -> Reply {
     let object = call.object()?;
     object.needs(&["pattern", "definition"])?;
@@ -92,10 +135,11 @@ fn set(call: &mut Call<'_>) -> Reply {
     }
     for (key, value) in &definition.0 {
         if !KEYS.contains(&&**key) {
-            return Err(invalid(&format!("{key} is not a recognised policy setting")));
+            let setting = format!("[{{{},{}}}]", erlang(&Value::text(key)), erlang(value));
+            return Err(invalid(&format!("{setting} are not recognised policy settings")));
         }
-        if NUMBERS.contains(&&**key) && value.as_int().is_none_or(|n| n < 0) {
-            return Err(invalid(&format!("{} is not a valid {key}", value.shown())));
+        if let Some((_, what, _)) = wrong(key, value) {
+            return Err(invalid(&format!("{} is not a valid {what}", erlang(value))));
         }
     }
     let apply_to = object.text("apply-to")?.unwrap_or("all");

@@ -129,7 +129,7 @@ impl Object {
 
     /// The truth under `key`; nothing is false.
     pub fn truth(&self, key: &str) -> Result<bool, Answer> {
-        match self.get(key) {
+        match self.0.get(key) {
             None | Some(Json::Bool(false)) => Ok(false),
             Some(Json::Bool(true)) => Ok(true),
             Some(Json::String(text)) if text == "true" => Ok(true),
