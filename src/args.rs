@@ -1,5 +1,6 @@
 //! The command line's words.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,8 @@ pub enum Command {
     Check(Check),
     /// Prove the checkers: run each consumer that is broken on purpose, and see it caught
     Mutants(Mutants),
+    /// Serve the embedded broker alone, with RabbitMQ's management API, until interrupted
+    Broker(Broker),
 }
 
 /// How runs are made.
@@ -154,4 +157,18 @@ pub struct Mutants {
     pub names: Vec<String>,
     #[command(flatten)]
     pub environment: Environment,
+}
+
+/// `gauntlet broker`
+#[derive(clap::Args, Debug)]
+pub struct Broker {
+    /// The address to listen on. Whoever reaches it may log in as guest
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub host: IpAddr,
+    /// For AMQP; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 5672)]
+    pub port: u16,
+    /// For the management API; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 15672)]
+    pub management_port: u16,
 }

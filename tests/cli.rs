@@ -2,12 +2,20 @@
 //! and names the next step, and the documented exit code.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use gauntlet_harness::subject::reference;
+use lapin::{Connection, ConnectionProperties};
 use rstest::rstest;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::support::play;
+use crate::support::{RUNTIME, play};
+
+/// For a program to start, to answer or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn gauntlet(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gauntlet"))
@@ -35,6 +43,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["run", "steady", "--broker", "local", "--out", "/proc/nowhere"], 3, &["/proc/nowhere", "--out"])]
 #[case(&["run", "steady", "--broker", "local:/nowhere/rabbitmq-server"], 3, &["/nowhere/rabbitmq-server"])]
 #[case(&["run", "steady", "--broker", "amqp://guest:guest@127.0.0.1:1"], 3, &["127.0.0.1:1"])]
+#[case(&["broker", "--host", "localhst"], 64, &["localhst", "--host"])]
+#[case(&["broker", "--port", "65536"], 64, &["65536", "--port"])]
 #[case(&["check", "/nowhere/run"], 3, &["/nowhere/run"])]
 fn wrong_input_is_quoted_and_has_its_exit_code(
     #[case] args: &[&str],
@@ -84,7 +94,7 @@ fn a_bare_gauntlet_runs_the_core_suite_against_the_reference_consumer() {
 fn help_and_lists_go_to_stdout() {
     let help = gauntlet(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for words in ["run", "list", "show", "check", "mutants", "Exit codes", "64"] {
+    for words in ["run", "list", "show", "check", "mutants", "broker", "Exit codes", "64"] {
         assert!(text(&help.stdout).contains(words), "{}", text(&help.stdout));
     }
     let list = text(&gauntlet(&["list"]).stdout);
@@ -145,4 +155,62 @@ fn check(dir: &Path, code: i32, verdict: &str) {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(code), "{said}{}", text(&output.stderr));
     assert!(said.starts_with(verdict), "{said}");
+}
+
+/// The broker alone says where it is, answers there, does not take anybody's port, and ends when it is told to.
+#[cfg(unix)]
+#[test]
+fn the_broker_alone_serves_until_a_signal() {
+    RUNTIME.block_on(async {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gauntlet"));
+        command.args(["broker", "--port", "0", "--management-port", "0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the command can be run");
+        let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let line = timeout(PATIENCE, out.next_line()).await.expect("it speaks soon");
+        let line = line.expect("it writes text").expect("it says where it is");
+        let word = |scheme: &str| {
+            let mut words = line.split([' ', ',', ';']);
+            words.find(|it| it.starts_with(scheme)).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let (amqp, http) = (word("amqp://"), word("http://"));
+        assert!(line.contains("user guest, password guest"), "{line}");
+
+        let connect = Connection::connect(&amqp, ConnectionProperties::default());
+        let connection = timeout(PATIENCE, connect).await.expect("soon").expect("it answers AMQP");
+        let at = http.trim_start_matches("http://").trim_end_matches("/api").to_owned();
+        let ask = async {
+            let mut stream = TcpStream::connect(&at).await?;
+            let request = "GET /api/connections HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\
+                           Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n";
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer = timeout(PATIENCE, ask).await.expect("soon").expect("it answers HTTP");
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("lapin"), "{answer}");
+
+        let port = |address: &str| {
+            let digits = address.rsplit(':').next().and_then(|rest| rest.split('/').next());
+            digits.expect("an address has a port").to_owned()
+        };
+        for (option, other, port) in [
+            ("--port", "--management-port", port(&amqp)),
+            ("--management-port", "--port", port(&at)),
+        ] {
+            let refused = gauntlet(&["broker", option, &port, other, "0"]);
+            let error = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(3), "{error}");
+            assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+            assert!(error.contains(&format!("with {option} ")), "{error}");
+        }
+
+        let script = format!("kill -TERM {}", child.id().expect("it runs"));
+        let status = Command::new("/bin/sh").args(["-c", &script]).status();
+        assert!(status.expect("there is a shell").success(), "{script}");
+        let ended = timeout(PATIENCE, child.wait()).await.expect("it ends soon");
+        assert_eq!(ended.expect("a child can be waited for").code(), Some(0));
+        drop(connection);
+    });
 }

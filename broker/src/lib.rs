@@ -5,7 +5,7 @@
 //!
 //! The modules, in reading order: what is on the wire ([`wire`]), what the broker knows ([`model`]), a connection's
 //! life ([`connection`]) and a channel's methods ([`channel`]), the node that joins them ([`core`]), what goes wrong on
-//! purpose ([`faults`]), a look inside ([`look`]), and the server ([`server`]).
+//! purpose ([`faults`]), a look inside ([`look`]), the server ([`server`]), and RabbitMQ's management API over HTTP ([`management`]).
 //!
 //! It knows nothing of networks that fail, consumers under test, or verdicts.
 //!
@@ -17,6 +17,7 @@
 //! - What happens on one connection happens at once and in order: a message is delivered to another channel before
 //!   the next method of the publisher is read.
 //! - A quorum queue is one node's: it dead-letters at most once, and keeps everything over a crash.
+//! - The management API has no user interface, counts no rates, and leaves out what this broker does not have.
 //! - Tables nested deeper than 64 levels are malformed.
 
 pub mod wire;
@@ -35,9 +36,12 @@ pub mod look;
 
 pub mod server;
 
+pub mod management;
+
 pub use crate::core::{At, Batch, Config, ConnectionId, Core, How};
 pub use faults::{Action, Edge, ReplyRule, Trigger, Way, Withheld};
 pub use look::Look;
 pub use look::events::Event;
+pub use management::Management;
 pub use server::{Broker, ServerError};
 pub use wire::{MethodId, Table, Value};

@@ -1,5 +1,6 @@
 //! One file per command: words in, an exit code out.
 
+pub mod broker;
 pub mod check;
 pub mod list;
 pub mod mutants;

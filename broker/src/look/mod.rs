@@ -4,6 +4,8 @@ pub mod admin;
 
 pub mod events;
 
+pub mod messages;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

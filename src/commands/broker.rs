@@ -1,0 +1,89 @@
+//! `gauntlet broker`: the embedded broker alone, for whoever wants a RabbitMQ that is there at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use gauntlet_broker::{Broker, Config, Management, ServerError};
+use gauntlet_network::Seed;
+
+use super::{Failure, runtime, say};
+use crate::args;
+
+/// Serves until it is interrupted.
+pub fn execute(args: &args::Broker) -> Result<u8, Failure> {
+    runtime()?.block_on(serve(args))
+}
+
+async fn serve(args: &args::Broker) -> Result<u8, Failure> {
+    let addr = SocketAddr::new(args.host, args.port);
+    // The model's own time starts at zero; timestamps in messages are to be of today.
+    let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let config = Config { addr, epoch, seed: Seed::random().0, ..Config::default() };
+    let broker = Broker::start(config).map_err(|e| no_port(&e, "--port"))?;
+    let broker = Arc::new(broker);
+    let addr = SocketAddr::new(args.host, args.management_port);
+    let management = match Management::start(broker.clone(), addr).await {
+        Ok(management) => management,
+        Err(e) => {
+            broker.stop().await;
+            return Err(no_port(&e, "--management-port"));
+        }
+    };
+    // Before anybody can know that it is there.
+    let signal = Signals::listen()?;
+    say(format!(
+        "gauntlet broker: {}, management API at http://{}/api, user guest, password guest; Ctrl-C ends it",
+        broker.url("/"),
+        management.addr()
+    ));
+    signal.await_one().await;
+    management.stop().await;
+    broker.stop().await;
+    Ok(0)
+}
+
+fn no_port(error: &ServerError, option: &str) -> Failure {
+    Failure::environment(format!("{error}; choose another port with {option} (0 is any free one)"))
+}
+
+/// What ends the command.
+struct Signals {
+    #[cfg(unix)]
+    term: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Result<Signals, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|e| Failure::environment(format!("failed to listen for signals: {e}")))
+        };
+        Ok(Signals {
+            term: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn await_one(mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> Result<Signals, Failure> {
+        Ok(Signals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn await_one(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
