@@ -33,6 +33,8 @@ use crate::subject::{BackoffPromise, Jitter, Job, Running};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The first delay; it doubles.
 const BASE: Duration = Duration::from_millis(50);
+/// Messages after which one that wedges does.
+const WEDGED_AFTER: usize = 150;
 /// The longest delay.
 const CAP: Duration = Duration::from_millis(400);
 
@@ -108,6 +110,12 @@ impl Body {
             acked: Mutex::default(),
             attic: left_behind::Attic::default(),
         }
+    }
+
+    /// Whether it has had enough, for a reason of its own.
+    fn wedged(&self) -> bool {
+        let done = || self.done.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.defect == Defect::Wedges && done() >= WEDGED_AFTER
     }
 
     /// One connection after the other, until a stop or a refusal.
@@ -283,6 +291,9 @@ impl Worker {
         consumer: &mut Consumer,
     ) -> Option<Result<Delivery, lapin::Error>> {
         let goes_on = self.body.defect == Defect::KeepsConsuming;
+        if self.body.wedged() {
+            self.leave.cancelled().await;
+        }
         let next = tokio::select! {
             biased;
             () = self.leave.cancelled() => match goes_on {

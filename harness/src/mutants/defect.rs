@@ -38,6 +38,8 @@ pub(super) enum Defect {
     ForgetsWorker,
     /// The end of a consumer on a live connection is not noticed.
     ServerCancelIgnored,
+    /// After a while nothing more is taken up, on a connection that is fine.
+    Wedges,
     /// A message handled before is handled again.
     NoDedup,
     /// A redelivered message is taken for one handled before.

@@ -160,6 +160,14 @@ pub const MUTANTS: &[Mutant] = &[
         make: || entrant("server-cancel-ignored", Defect::ServerCancelIgnored),
     },
     Mutant {
+        name: "wedges",
+        habit: "after a while it handles nothing more, stays connected, and keeps what it has received",
+        seen_in: "MassTransit#2072",
+        scenario: "steady",
+        checker: "I7",
+        make: || entrant("wedges", Defect::Wedges),
+    },
+    Mutant {
         name: "no-dedup",
         habit: "handles again what it has handled",
         seen_in: "broadway_rabbitmq#6, celery#4671",
