@@ -22,6 +22,19 @@ pub enum HistoryError {
         /// Why.
         source: std::io::Error,
     },
+    /// Events are missing, doubled, or out of order: nothing can be said of the subject.
+    #[error(
+        "line {line} of {path} has event {found} where event {} belongs: lines of it were lost, doubled or moved; only an undamaged history can be judged",
+        line - 1
+    )]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The event's sequence number.
+        found: u64,
+    },
     /// A line is not an event.
     #[error("line {line} of {path} is not an event of a history: {source}: `{text}`")]
     Line {
@@ -46,13 +59,18 @@ impl History {
     }
 
     /// Reads `history.jsonl`. A last line cut short (the harness was killed) is left out: everything before it counts.
+    /// Sequence numbers are dense in the order of the file; one that is not shows damage.
     pub fn read(path: &Path) -> Result<History, HistoryError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| HistoryError::Read { path: path.to_owned(), source })?;
         let mut events = Vec::new();
         let lines = text.lines().count();
         for (i, line) in text.lines().enumerate() {
-            match serde_json::from_str(line) {
+            match serde_json::from_str::<Event>(line) {
+                Ok(event) if event.seq != i as u64 => {
+                    let (path, line, found) = (path.to_owned(), i + 1, event.seq);
+                    return Err(HistoryError::Damaged { path, line, found });
+                }
                 Ok(event) => events.push(event),
                 Err(_) if i + 1 == lines && !text.ends_with('\n') => break,
                 Err(source) => {
@@ -80,8 +98,60 @@ impl History {
         Some(&self.events[self.by_seq[i]])
     }
 
-    /// Whether the run got to its end; a history that stops early can prove a violation, never its absence.
+    /// Whether the run got to its end, after which nothing is recorded; a history that stops early can prove a
+    /// violation, never its absence.
     pub fn complete(&self) -> bool {
-        self.events.iter().any(|e| e.what == What::End)
+        let last = self.by_seq.last().map(|i| &self.events[*i].what);
+        last == Some(&What::End)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What reading a file of these lines gives: the number of events, and whether they are whole; or the error.
+    #[track_caller]
+    fn check(lines: &[&str], expect: &str) {
+        check_bytes(lines.iter().map(|l| format!("{l}\n")).collect::<String>().as_bytes(), expect);
+    }
+
+    #[track_caller]
+    fn check_bytes(bytes: &[u8], expect: &str) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("history.jsonl");
+        std::fs::write(&path, bytes).expect("written");
+        let said = match History::read(&path) {
+            Ok(history) => format!("{} {}", history.events().len(), history.complete()),
+            Err(e) => e.to_string(),
+        };
+        assert!(said.contains(expect), "{said}");
+    }
+
+    const STOP: &str = r#"{"seq":0,"ns":5,"event":"stop_requested"}"#;
+    const ABORT: &str = r#"{"seq":1,"ns":4,"event":"abort_requested"}"#;
+    const END: &str = r#"{"seq":2,"ns":9,"event":"end"}"#;
+
+    #[test]
+    fn a_history_is_whole_or_stops_early() {
+        check(&[STOP, ABORT, END], "3 true");
+        check(&[STOP, ABORT], "2 false");
+        check(&[], "0 false");
+    }
+
+    #[test]
+    fn a_damaged_history_is_refused() {
+        check(&[STOP, END], "line 2 of ");
+        check(&[STOP, END], "has event 2 where event 1 belongs");
+        check(&[ABORT, END], "has event 1 where event 0 belongs");
+        check(&[END, ABORT, STOP], "has event 2 where event 0 belongs");
+        check(&[STOP, ABORT, END, STOP, ABORT, END], "has event 0 where event 3 belongs");
+        check(&[STOP, STOP], "has event 0 where event 1 belongs");
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let end = r#"{"seq":0,"ns":5,"event":"end"}"#;
+        check(&[end, ABORT], "2 false");
     }
 }
