@@ -49,6 +49,14 @@ pub enum HistoryError {
     },
 }
 
+/// What a regular file holds. Anything else may have no end, or nobody at the other one.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    std::fs::read(path)
+}
+
 impl History {
     /// A history of these events; sorted by time, ties by sequence.
     pub fn new(mut events: Vec<Event>) -> History {
@@ -61,20 +69,20 @@ impl History {
     /// Reads `history.jsonl`. A last line cut short (the harness was killed) is left out: everything before it counts.
     /// Sequence numbers are dense in the order of the file; one that is not shows damage.
     pub fn read(path: &Path) -> Result<History, HistoryError> {
-        let text = std::fs::read_to_string(path)
+        let bytes = read_file(path)
             .map_err(|source| HistoryError::Read { path: path.to_owned(), source })?;
         let mut events = Vec::new();
-        let lines = text.lines().count();
-        for (i, line) in text.lines().enumerate() {
-            match serde_json::from_str::<Event>(line) {
+        for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+            match serde_json::from_slice::<Event>(line) {
                 Ok(event) if event.seq != i as u64 => {
                     let (path, line, found) = (path.to_owned(), i + 1, event.seq);
                     return Err(HistoryError::Damaged { path, line, found });
                 }
                 Ok(event) => events.push(event),
-                Err(_) if i + 1 == lines && !text.ends_with('\n') => break,
+                // Only the last can be without an end.
+                Err(_) if !line.ends_with(b"\n") => break,
                 Err(source) => {
-                    let text = line.chars().take(120).collect();
+                    let text = String::from_utf8_lossy(line).trim_end().chars().take(120).collect();
                     return Err(HistoryError::Line {
                         path: path.to_owned(),
                         line: i + 1,
@@ -137,6 +145,30 @@ mod tests {
         check(&[STOP, ABORT, END], "3 true");
         check(&[STOP, ABORT], "2 false");
         check(&[], "0 false");
+    }
+
+    #[test]
+    fn a_last_line_cut_anywhere_is_left_out() {
+        let said = r#"{"seq":1,"ns":6,"event":"said","text":"é"}"#;
+        let whole = format!("{STOP}\n{said}");
+        check_bytes(whole.as_bytes(), "2 false");
+        for cut in STOP.len() + 1..whole.len() {
+            check_bytes(&whole.as_bytes()[..cut], "1 false");
+        }
+        check_bytes(b"\xc3\n{}", "line 1 of ");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("history.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let said = History::read(&path).expect_err("no file").to_string();
+        assert!(said.contains("not a regular file"), "{said}");
+        let said = History::read(dir.path()).expect_err("no file").to_string();
+        assert!(said.contains("not a regular file"), "{said}");
     }
 
     #[test]
