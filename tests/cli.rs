@@ -26,6 +26,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["run", "rst-idel"], 64, &["`rst-idel`", "did you mean `rst-idle`?", "gauntlet list"])]
 #[case(&["run", "--broker", "contaner"], 64, &["contaner", "did you mean"])]
 #[case(&["run", "--broker", "amqp://u:secret@no port/"], 64, &["amqp://"])]
+#[case(&["run", "--broker", "amqp://h,https://x:secret@h"], 64, &["amqp://h", "***@h", "http://"])]
+#[case(&["run", "--broker", "amqp=u:secret@h"], 64, &["***@h", "amqp"])]
 #[case(&["run", "--seed", "seven"], 64, &["seven", "--seed"])]
 #[case(&["run", "--jobs", "0"], 64, &["--jobs", "0"])]
 #[case(&["run", "--subject", "no-dedupe"], 64, &["`no-dedupe`", "did you mean `no-dedup`?"])]
