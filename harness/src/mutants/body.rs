@@ -35,6 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const BASE: Duration = Duration::from_millis(50);
 /// Messages after which one that wedges does.
 const WEDGED_AFTER: usize = 150;
+/// Channels of each worker of one that multiplies its prefetch.
+const CHANNELS: u16 = 5;
 /// The longest delay.
 const CAP: Duration = Duration::from_millis(400);
 
@@ -195,7 +197,8 @@ impl Body {
         let (leave, gone) = (self.job.stop.child_token(), CancellationToken::new());
         let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
         let mut workers = JoinSet::new();
-        for number in missing..self.job.workers {
+        let channels = if self.defect == Defect::MultipliesPrefetch { CHANNELS } else { 1 };
+        for number in missing..self.job.workers * channels {
             let (body, line, consumed) = (self.clone(), line.clone(), consumed.clone());
             let (leave, gone) = (leave.clone(), gone.clone());
             workers.spawn(Worker { body, line, number, leave, gone, consumed }.work());

@@ -271,7 +271,9 @@ impl Epoch {
     }
 
     fn cancelled(&mut self, tag: &str, by: End, at: Mark) {
-        if let Some(c) = self.consumers.iter_mut().find(|c| c.tag == tag) {
+        // A tag may serve again; the broker cancels none that it has not confirmed.
+        let meant = |c: &&mut Consumer| c.tag == tag && (by == End::Client || c.ok.is_some());
+        if let Some(c) = self.consumers.iter_mut().rfind(meant) {
             c.cancelled.get_or_insert((by, at));
         }
     }
