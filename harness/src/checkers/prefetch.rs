@@ -130,8 +130,8 @@ fn charge_together(case: &Case<'_>, charges: &mut Charges, held: &[Held<'_>]) {
         }
     }
     let most = usize::from(workers) * usize::from(prefetch);
-    let over = groups.into_iter().map(|(on, spans)| (on, peak(spans.into_iter())));
-    if let Some((on, marks)) = over.filter(|(_, m)| most > 0 && m.len() > most).last() {
+    let mut over = groups.into_iter().map(|(on, spans)| (on, peak(spans.into_iter())));
+    if let Some((on, marks)) = over.rfind(|(_, m)| most > 0 && m.len() > most) {
         let on = on.map_or("all its connections".into(), |conn| format!("connection {conn}"));
         let words = format!(
             "{} deliveries were unsettled at once on {on}, where {workers} workers may hold {prefetch} each",
