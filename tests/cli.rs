@@ -55,6 +55,20 @@ fn wrong_input_is_quoted_and_has_its_exit_code(
 }
 
 #[test]
+fn a_broker_that_cannot_be_had_leaves_no_directory_behind() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_gauntlet"))
+        .args(["run", "steady", "--broker", "amqp://guest:guest@127.0.0.1:1"])
+        .current_dir(dir.path())
+        .env_remove("GAUNTLET_BROKER")
+        .output()
+        .expect("the command can be run");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let left = std::fs::read_dir(dir.path()).expect("it is there").count();
+    assert_eq!(left, 0, "something was left behind");
+}
+
+#[test]
 fn without_docker_the_error_says_what_to_do() {
     let output = Command::new(env!("CARGO_BIN_EXE_gauntlet"))
         .args(["run", "steady", "--broker", "container"])
