@@ -34,6 +34,8 @@ fn text(bytes: &[u8]) -> String {
 #[case(&["run", "rst-idel"], 64, &["`rst-idel`", "did you mean `rst-idle`?", "gauntlet list"])]
 #[case(&["run", "--broker", "contaner"], 64, &["contaner", "did you mean"])]
 #[case(&["run", "--broker", "amqp://u:secret@no port/"], 64, &["amqp://"])]
+#[case(&["run", "--broker", "amqp://h,https://x:secret@h"], 64, &["amqp://h", "***@h", "http://"])]
+#[case(&["run", "--broker", "amqp=u:secret@h"], 64, &["***@h", "amqp"])]
 #[case(&["run", "--seed", "seven"], 64, &["seven", "--seed"])]
 #[case(&["run", "--jobs", "0"], 64, &["--jobs", "0"])]
 #[case(&["run", "--subject", "no-dedupe"], 64, &["`no-dedupe`", "did you mean `no-dedup`?"])]
@@ -60,6 +62,20 @@ fn wrong_input_is_quoted_and_has_its_exit_code(
     for words in expect {
         assert!(error.contains(words), "no `{words}` in:\n{error}");
     }
+}
+
+#[test]
+fn a_broker_that_cannot_be_had_leaves_no_directory_behind() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_gauntlet"))
+        .args(["run", "steady", "--broker", "amqp://guest:guest@127.0.0.1:1"])
+        .current_dir(dir.path())
+        .env_remove("GAUNTLET_BROKER")
+        .output()
+        .expect("the command can be run");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let left = std::fs::read_dir(dir.path()).expect("it is there").count();
+    assert_eq!(left, 0, "something was left behind");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkers::{Case, decide_all};
 use crate::history::ledger::Ledger;
-use crate::history::{History, HistoryError};
+use crate::history::{History, HistoryError, read_file};
 use crate::plan::{FORMAT, Plan};
 use crate::verdict::{Finding, Outcome, Verdict};
 
@@ -87,10 +87,10 @@ pub enum CheckError {
 /// Reads a run back from its directory.
 pub fn load(dir: &Path) -> Result<(Plan, History), CheckError> {
     let path = dir.join("plan.json");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| CheckError::Plan { path: path.clone(), source })?;
+    let text =
+        read_file(&path).map_err(|source| CheckError::Plan { path: path.clone(), source })?;
     let format = |source| CheckError::Format { path: path.clone(), source };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(format)?;
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(format)?;
     let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if found != u64::from(FORMAT) {
         return Err(CheckError::Version { path, found });

@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::starvation;
-use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Refused, Work};
+use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Promises, Refused, Work};
 use crate::tap::StepTap;
 use crate::workload::Publisher;
 
@@ -37,8 +37,9 @@ const REFUSED_WATCH: Duration = Duration::from_secs(3);
 const REFUSED_BOUND: Duration = Duration::from_secs(10);
 /// Beyond its bound to stop, a subject is given this before it is torn down, so that "too late" can be told from "never".
 const STOP_GRACE: Duration = Duration::from_secs(2);
-/// After the subject's end the link is watched this long for connections that should not come.
-const AFTERLIFE: Duration = Duration::from_millis(250);
+/// After the subject's end the link is watched for connections that should not come: for as long as its delays between
+/// attempts grow, where it promises them, within these bounds. A longer one would cost every run more than it finds.
+const AFTERLIFE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
 /// Tasks and sockets of an ended subject may take so long, and half a heartbeat, to go: a heartbeat's task may notice
 /// only at its next turn.
 const GOING: Duration = Duration::from_secs(1);
@@ -395,7 +396,7 @@ impl Stage<'_> {
             })
         };
         // Hoped not to come true: the link is watched for as long as that takes.
-        let _ = self.recorder.until(AFTERLIFE, came_back).await;
+        let _ = self.recorder.until(afterlife(&self.plan.promises), came_back).await;
         self.probe.sample_when_gone(GOING + self.plan.heartbeat() / 2).await;
         let bound = SETTLE_BOUND + 3 * self.plan.heartbeat();
         let gone = |h: &Holds| (h.connections, h.consumers, h.unacked.unwrap_or(0)) == (0, 0, 0);
@@ -412,5 +413,37 @@ impl Stage<'_> {
         if let Err(missing) = outcome {
             self.recorder.record(What::PhaseOverran { phase, missing });
         }
+    }
+}
+
+/// How long the link is watched after the subject's end.
+fn afterlife(promises: &Promises) -> Duration {
+    let (least, most) = AFTERLIFE;
+    promises.backoff.as_ref().map_or(most, |backoff| backoff.cap).clamp(least, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::{BackoffPromise, Jitter};
+
+    #[test]
+    fn the_link_is_watched_for_the_longest_delay_promised_within_bounds() {
+        let check = |cap: Option<u64>, expect: u64| {
+            let backoff = cap.map(|cap| BackoffPromise {
+                first_at_once: true,
+                base: Duration::from_millis(50),
+                factor: 2.0,
+                cap: Duration::from_millis(cap),
+                jitter: Jitter::Full,
+                max_attempts: None,
+            });
+            let promises = Promises { backoff, ..Promises::all() };
+            assert_eq!(afterlife(&promises), Duration::from_millis(expect), "{cap:?}");
+        };
+        check(Some(100), 250);
+        check(Some(400), 400);
+        check(Some(60_000), 500);
+        check(None, 500);
     }
 }

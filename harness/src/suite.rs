@@ -182,9 +182,12 @@ pub async fn run_suite(
     options: &Options,
     hear: Hear,
 ) -> Result<Vec<Arc<RunReport>>, SuiteError> {
-    if let Some(out) = &options.out {
-        try_out(out).map_err(|source| SuiteError::Out { path: out.clone(), source })?;
-    }
+    let made = match &options.out {
+        Some(out) => {
+            try_out(out).map_err(|source| SuiteError::Out { path: out.clone(), source })?
+        }
+        None => Vec::new(),
+    };
     let run = RunId::new();
     let shared = Arc::new(Shared {
         options: Options { apart: options.apart.filter(|_| bouts.len() > 1), ..options.clone() },
@@ -195,10 +198,14 @@ pub async fn run_suite(
         run,
     });
     // Whether there is a broker at all is known before anything is played.
-    if bouts.iter().any(|b| !b.scenario.own_broker) {
-        shared.broker().await?;
+    if bouts.iter().any(|b| !b.scenario.own_broker)
+        && let Err(error) = shared.broker().await
+    {
+        remove_empty(&made);
+        return Err(error.into());
     }
     let reports = shared.clone().play(bouts).await;
+    remove_empty(&made);
     if let Some(broker) = shared.broker.get()
         && let Err(error) = broker.stop().await
     {
@@ -207,11 +214,21 @@ pub async fn run_suite(
     Ok(reports)
 }
 
-fn try_out(out: &Path) -> std::io::Result<()> {
+/// Makes the directory, and says which ones that took, the innermost first.
+fn try_out(out: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let made = out.ancestors().take_while(missing).map(Path::to_owned).collect();
     std::fs::create_dir_all(out)?;
     let probe = out.join(".writable");
     std::fs::write(&probe, b"")?;
-    std::fs::remove_file(probe)
+    std::fs::remove_file(probe)?;
+    Ok(made)
+}
+
+/// What was made for runs that did not come about is not left behind.
+fn remove_empty(made: &[PathBuf]) {
+    // One that holds something stays, and so do all around it: nothing to report.
+    _ = made.iter().try_for_each(std::fs::remove_dir);
 }
 
 struct Shared {

@@ -76,7 +76,9 @@ fn parse(text: &str) -> Result<BrokerSpec, String> {
         None => (text, None),
     };
     match (kind, rest) {
-        (_, Some("")) => Err(format!("nothing follows '{kind}'; write {}", BrokerSpec::SYNTAX)),
+        (_, Some("")) => {
+            Err(format!("nothing follows '{}'; write {}", redacted(kind), BrokerSpec::SYNTAX))
+        }
         ("embedded", None) => Ok(BrokerSpec::Embedded),
         ("auto", None) => Ok(BrokerSpec::Auto),
         ("container", None) => Ok(BrokerSpec::container()),
@@ -116,10 +118,11 @@ fn external(text: &str) -> Result<BrokerSpec, String> {
     };
     AmqpUrl::parse(url)?;
     if let Some(management) = &management {
+        let shown = redacted(management);
         let parsed =
-            reqwest::Url::parse(management).map_err(|error| format!("'{management}': {error}"))?;
+            reqwest::Url::parse(management).map_err(|error| format!("'{shown}': {error}"))?;
         if parsed.scheme() != "http" {
-            return Err(format!("'{management}' must begin with http://"));
+            return Err(format!("'{shown}' must begin with http://"));
         }
     }
     Ok(BrokerSpec::External { url: url.into(), management })
@@ -136,7 +139,7 @@ impl fmt::Display for BrokerSpec {
             BrokerSpec::Local { server: Some(path) } => write!(f, "local:{}", path.display()),
             BrokerSpec::External { url, management } => {
                 f.write_str(&redacted(url))?;
-                management.iter().try_for_each(|at| write!(f, ",{at}"))
+                management.iter().try_for_each(|at| write!(f, ",{}", redacted(at)))
             }
         }
     }
@@ -188,5 +191,31 @@ mod tests {
         check("amqps://me:secret@host", "'amqps://me:***@host'");
         check("amqp://host,https://host", "must begin with http://");
         check("", "'': write embedded");
+        check("amqp://host,https://x:secret@h", "'https://x:***@h' must begin with http://");
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        for input in [
+            "amqp://u:s3cret%zz@h",
+            "amqp://h,https://x:s3cret@h",
+            "amqp://h,http://x:s3cret@h",
+            "amqp://h,http://x:s3cret",
+            "amqp://u:s3cret@h,http://x:s3cret@no host",
+            "amqp:/u:s3cret@h",
+            "amqp=u:s3cret@h",
+            "u:s3cret@h:5672",
+            "u:s3cret@h",
+            "s3cret@h:",
+            "amqps://u:s3cret@h",
+            "http://u:s3cret@h",
+            "container:s3cret@h",
+        ] {
+            let said = match input.parse::<BrokerSpec>() {
+                Ok(spec) => spec.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(!said.contains("s3cret"), "'{input}' gives: {said}");
+        }
     }
 }

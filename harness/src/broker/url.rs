@@ -27,15 +27,15 @@ impl AmqpUrl {
             .map_err(|error| format!("{error}; write amqp://USER:PASSWORD@HOST:PORT"))?;
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or("it names no host; write amqp://USER:PASSWORD@HOST:PORT")?;
-        let or_guest = |text: Option<&str>| match text {
+        let or_guest = |what: &str, text: Option<&str>| match text {
             None | Some("") => Ok("guest".to_owned()),
-            Some(text) => decode(text),
+            Some(text) => decode(text).map_err(|why| format!("{what} {why}")),
         };
         Ok(AmqpUrl {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port().unwrap_or(5672),
-            user: or_guest(Some(url.username()))?,
-            password: or_guest(url.password())?,
+            user: or_guest("the user's name", Some(url.username()))?,
+            password: or_guest("the password", url.password())?,
         })
     }
 }
@@ -56,20 +56,28 @@ pub(super) fn amqp_url(
     format!("amqp://{}:{}@{addr}/{}", encode(user), encode(password), encode(vhost))
 }
 
-/// The URL with its password hidden, for messages.
+/// What was written where a URL belongs, with anything hidden that may be a password: before the last `@`,
+/// or where a port belongs. What is no URL is hidden all the more.
 pub(super) fn redacted(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return hidden(text) };
-    if url.password().is_none() || url.set_password(Some("***")).is_err() {
-        return text.to_owned();
+    let Some((before, host)) = text.rsplit_once('@') else { return without_ports(text) };
+    let host = without_ports(host);
+    let Some((scheme, user)) = before.split_once("://") else { return format!("***@{host}") };
+    match user.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
+        None => format!("{before}@{host}"),
     }
-    url.to_string()
 }
 
-/// What stands where a password would, hidden, in what is no URL.
-fn hidden(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
-        Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}"),
+/// Hides what stands in the place of a port and is none: the rest of a user's name and password, whose `@` was
+/// forgotten.
+fn without_ports(text: &str) -> String {
+    let Some((scheme, rest)) = text.rsplit_once("://") else { return text.to_owned() };
+    let host = rest.split('/').next().unwrap_or_default();
+    let name = if host.starts_with('[') { host.find(']').unwrap_or(0) } else { 0 };
+    match host[name..].split_once(':') {
+        Some((more, port)) if !port.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{scheme}://{}{more}:***", &host[..name])
+        }
         _ => text.to_owned(),
     }
 }
@@ -87,6 +95,7 @@ pub(super) fn encode(text: &str) -> String {
     out
 }
 
+/// The error does not quote the text, which may be a password.
 fn decode(text: &str) -> Result<String, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -96,13 +105,13 @@ fn decode(text: &str) -> Result<String, String> {
             out.push(byte);
             continue;
         }
-        let wrong = || format!("'{text}' holds a '%' that no two hexadecimal digits follow");
+        let wrong = || "holds a '%' that no two hexadecimal digits follow".to_owned();
         let digits =
             rest.get(..2).and_then(|two| std::str::from_utf8(two).ok()).ok_or_else(wrong)?;
         out.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
         rest = &rest[2..];
     }
-    String::from_utf8(out).map_err(|_| format!("'{text}' is not UTF-8 once decoded"))
+    String::from_utf8(out).map_err(|_| "is not UTF-8 once decoded".to_owned())
 }
 
 #[cfg(test)]
@@ -133,5 +142,40 @@ mod tests {
         assert_eq!(redacted("amqp://me:secret@host/x"), "amqp://me:***@host/x");
         assert_eq!(redacted("amqp://me:se@cret@no host/x"), "amqp://me:***@no host/x");
         assert_eq!(decode(&encode("é /%~")), Ok("é /%~".to_owned()));
+    }
+
+    #[test]
+    fn a_password_is_hidden_wherever_it_stands() {
+        let check = |text: &str, expect: &str| assert_eq!(redacted(text), expect, "{text}");
+        check("amqp://me:s3cret@host:5672", "amqp://me:***@host:5672");
+        check("amqp://me@host", "amqp://me@host");
+        check("amqp://host,https://x:s3cret@h", "amqp://host,https:***@h");
+        check("amqp://me:s3cret@host,http://x:s3cret@h:1", "amqp://me:***@h:1");
+        check("amqp://me:p%zz@host", "amqp://me:***@host");
+        check("amqp:/me:s3cret@host", "***@host");
+        check("amqp=me:s3cret@host", "***@host");
+        check("me:s3cret@host:5672", "***@host:5672");
+        check("s3cret@host", "***@host");
+        check("://me:s3cret@host", "://me:***@host");
+        check("amqp://me:s3cret", "amqp://me:***");
+        check("amqp://me:123s3cret", "amqp://me:***");
+        check("amqp://host,http://x:s3cret", "amqp://host,http://x:***");
+        check("amqp://[::1]:5672/x", "amqp://[::1]:5672/x");
+        check("amqp://no port:x/", "amqp://no port:***");
+        check("container:a b", "container:a b");
+        check("", "");
+    }
+
+    #[test]
+    fn an_error_quotes_no_password() {
+        for (text, expect) in [
+            ("amqp://me:s3cret%zz@host", "the password holds a '%'"),
+            ("amqp://me:s3cret%@host", "the password holds a '%'"),
+            ("amqp://me:s3cret%ff@host", "the password is not UTF-8"),
+            ("amqp://s3cret%zz@host", "the user's name holds a '%'"),
+        ] {
+            let why = AmqpUrl::parse(text).expect_err("wrong");
+            assert!(why.starts_with(expect) && !why.contains("s3cret"), "{why}");
+        }
     }
 }

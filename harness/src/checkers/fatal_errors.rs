@@ -16,7 +16,8 @@ use crate::history::{SubjectEnd, What};
 use crate::scenario::Ends;
 use crate::subject::{Jitter, Refused};
 
-/// How many refused connections a subject that gives up may need to be sure.
+/// How many refused connections a subject that gives up may need to be sure; each of its workers may have one of its
+/// own, and need as many.
 const TRIES: usize = 3;
 
 /// The entry in the catalogue.
@@ -43,6 +44,11 @@ fn decide(case: &Case<'_>) -> Decision {
 
 /// When the broker refused a connection, in order.
 pub(super) fn refusals(case: &Case<'_>) -> Vec<Mark> {
+    refused(case).into_iter().map(|(_, at)| at).collect()
+}
+
+/// Each refused connection, as (accepted, refused), in order of the refusals.
+fn refused(case: &Case<'_>) -> Vec<(Option<Mark>, Mark)> {
     let mut answered = BTreeSet::new();
     let mut refusals = Vec::new();
     for event in case.history.events() {
@@ -58,21 +64,48 @@ pub(super) fn refusals(case: &Case<'_>) -> Vec<Mark> {
                     && c.close.is_none()
                     && c.client_left.is_none_or(|at| at > event.into())
                 {
-                    refusals.push(Mark::from(event));
+                    refusals.push((c.accepted, Mark::from(event)));
                 }
             }
             _ => {}
         }
     }
-    let closes = case
-        .ledger
-        .connections
-        .values()
-        .filter(|c| c.opened.is_none())
-        .filter_map(|c| c.close.as_ref());
-    refusals.extend(closes.filter(|c| c.0 == End::Broker && matches!(c.1, 403 | 530)).map(|c| c.3));
-    refusals.sort();
+    for c in case.ledger.connections.values().filter(|c| c.opened.is_none()) {
+        if let Some((End::Broker, 403 | 530, _, at)) = c.close {
+            refusals.push((c.accepted, at));
+        }
+    }
+    refusals.sort_by_key(|(_, at)| *at);
     refusals
+}
+
+/// Whether it tried again too often after it was refused; an error says why that cannot be told.
+fn retried(case: &Case<'_>) -> Result<bool, String> {
+    let refused = refused(case);
+    if refused.len() > TRIES * usize::from(case.plan.scenario.subject.workers.max(1)) {
+        return Ok(true);
+    }
+    // The most connections that were begun one after the other was refused.
+    let (mut in_turn, mut last) = (0, None);
+    for (begun, over) in &refused {
+        if last.is_none_or(|last| *begun > Some(last)) {
+            (in_turn, last) = (in_turn + 1, Some(*over));
+        }
+    }
+    if in_turn <= TRIES {
+        return Ok(false);
+    }
+    // One that retries, or one worker after the other, each for the first time: it may say so itself.
+    let failures = case.history.events().iter().filter_map(|e| match e.what {
+        What::Attempt { failures } => Some(failures),
+        _ => None,
+    });
+    let most = failures.max().filter(|_| case.plan.promises.reports_attempts);
+    most.map(|most| most as usize >= TRIES).ok_or_else(|| {
+        format!(
+            "{in_turn} connections were refused one after the other; whether each was of another worker cannot be told"
+        )
+    })
 }
 
 fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
@@ -81,7 +114,8 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let n = refusals.len();
     let mut charges = Charges::default();
     let evidence = || refusals.iter().map(|at| Some(*at));
-    if n > TRIES {
+    let retried = retried(case);
+    if retried == Ok(true) {
         charges.add(
             format!(
                 "it was refused {n} times before it stopped trying; {TRIES} are enough to give up"
@@ -91,7 +125,10 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     }
     match ended {
         Some((_, SubjectEnd::Failed(why))) if !why.trim().is_empty() => {
-            charges.or_else(|| Decision::pass(format!("refused {n} times, it gave up: {why}")))
+            charges.or_else(|| match retried {
+                Err(unsure) => Decision::unknown(unsure),
+                Ok(_) => Decision::pass(format!("refused {n} times, it gave up: {why}")),
+            })
         }
         Some((at, how)) => {
             let how = match how {
@@ -272,6 +309,7 @@ mod tests {
     fn giving_up(#[case] times: u64, #[case] why: &str, #[case] outcome: Outcome) {
         for frame in [true, false] {
             let mut tale = refusing(Refused::GivesUp);
+            tale.scenario.subject.workers = 1;
             for conn in 0..times {
                 tale.at(conn as f64 * 100.0);
                 refused(&mut tale, conn, frame);
@@ -286,6 +324,54 @@ mod tests {
                 assert_eq!(decision.evidence.len(), 4, "the refusals");
             }
         }
+    }
+
+    /// Four workers, each with a connection; `begun` says at which ms each attempt is begun, 10 ms before its refusal.
+    fn of_four(begun: &[f64], failures: Option<u32>) -> Tale {
+        let mut tale = refusing(Refused::GivesUp);
+        tale.scenario.subject.workers = 4;
+        tale.promises.reports_attempts = failures.is_some();
+        let mut told: Vec<(f64, u64, bool)> = Vec::new();
+        for (conn, at) in (0..).zip(begun) {
+            told.extend([(*at, conn, false), (*at + 10.0, conn, true)]);
+        }
+        told.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (at, conn, over) in told {
+            tale.at(at);
+            match over {
+                false => tale.what(What::Accepted { conn }),
+                true => {
+                    let close = Args::Close { code: 403, text: "no".into(), class: 10, method: 11 };
+                    tale.passes(conn, Way::ToClient, 0, "connection.close", close)
+                }
+            };
+        }
+        if let Some(failures) = failures {
+            tale.what(What::Attempt { failures });
+        }
+        tale.what(failed("login refused"));
+        tale
+    }
+
+    #[test]
+    fn each_worker_may_have_a_connection_of_its_own_refused() {
+        let at_once = [0.0, 1.0, 2.0, 3.0];
+        of_four(&at_once, None).expect(&CHECKER, Pass);
+        let three_times: Vec<f64> =
+            (0..3).flat_map(|i| at_once.map(|at| at + f64::from(i) * 50.0)).collect();
+        of_four(&three_times, None).expect(&CHECKER, Pass);
+        let more: Vec<f64> = three_times.iter().copied().chain([200.0]).collect();
+        of_four(&more, None).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn one_after_the_other_may_be_one_that_retries_or_several_that_do_not() {
+        let in_turn = [0.0, 20.0, 40.0, 60.0];
+        of_four(&in_turn, Some(0)).expect(&CHECKER, Pass);
+        of_four(&in_turn, Some(2)).expect(&CHECKER, Pass);
+        of_four(&in_turn, Some(3)).expect(&CHECKER, Fail);
+        of_four(&in_turn, None).expect(&CHECKER, Unknown);
+        of_four(&in_turn[..3], None).expect(&CHECKER, Pass);
     }
 
     #[rstest]

@@ -2,16 +2,20 @@
 //! at the subject while its channel is open.
 //!
 //! What an orderly close returns to the queue is no leftover. A hold while a fault is in force is not
-//! judged: an ack may be on its way, unseen.
+//! judged: an ack may be on its way, unseen. What waits while the subject works waits its turn; what
+//! waits while it does nothing at all, on a connection it keeps up, waits for nothing.
 
 use std::time::Duration;
 
+use gauntlet_network::End;
+
 use super::proof::{Charges, automatic, disturbed, ending, last_ns, ms, name, names, place};
 use super::{Case, Checker, Decision};
-use crate::history::ledger::{Delivery, Epoch, Mark};
+use crate::history::ledger::{Consumer, Delivery, Epoch, Handling, Ledger, Mark};
 use crate::history::{Moment, SubjectEnd, What};
 
-/// How long a delivery may stay unsettled on an open channel after its message was handled.
+/// How long a delivery may stay unsettled on an open channel after its message was handled, or while the
+/// subject does nothing.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
 /// The entry in the catalogue.
@@ -35,6 +39,12 @@ fn decide(case: &Case<'_>) -> Decision {
     let mut charges = Charges::default();
     for (epoch, delivery) in manual().filter(|(_, d)| d.settled.is_empty()) {
         charge_held(case, &mut charges, epoch, delivery);
+    }
+    if case.plan.promises.reports_handling {
+        let work = Work::of(case.ledger);
+        for (epoch, delivery) in manual() {
+            charge_idle(case, &mut charges, &work, epoch, delivery);
+        }
     }
     let clean = ending(case).filter(|(at, how)| {
         **how == SubjectEnd::Clean && case.ledger.stop_requested.is_some_and(|s| s < *at)
@@ -90,6 +100,61 @@ fn charge_held(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, d: &Delive
     }
 }
 
+/// Whatever shows that the subject is at work: handlings and settlements.
+struct Work {
+    /// When something began or ended, in order.
+    marks: Vec<Mark>,
+    /// Each handling, from its start to its end.
+    handlings: Vec<(u64, u64)>,
+}
+
+impl Work {
+    fn of(ledger: &Ledger) -> Work {
+        let all = || ledger.messages.values().flat_map(|m| &m.handlings);
+        let ends = all().filter_map(|h| h.end).map(|(end, _)| end);
+        let settled = ledger.epochs.iter().flat_map(|e| &e.settlements).map(|s| s.at_client);
+        let mut marks: Vec<Mark> = all().map(|h| h.start).chain(ends).chain(settled).collect();
+        marks.sort();
+        let span = |h: &Handling| (h.start.ns, h.end.map_or(u64::MAX, |(end, _)| end.ns));
+        Work { marks, handlings: all().map(span).collect() }
+    }
+
+    /// The last sign of work before a moment; `None` while a handler runs.
+    fn last(&self, ns: u64) -> Option<Option<Mark>> {
+        let runs = self.handlings.iter().any(|(from, to)| *from <= ns && ns <= *to);
+        (!runs).then(|| self.marks[..self.marks.partition_point(|m| m.ns <= ns)].last().copied())
+    }
+}
+
+/// Never settled while it was asked to work, and at the last no work was done for anything else either.
+fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoch, d: &Delivery) {
+    let Ledger { subject_ended, stop_requested, .. } = case.ledger;
+    let ends = [epoch.client_over, *subject_ended, *stop_requested].into_iter().flatten().min();
+    let until = ends.map_or_else(|| last_ns(case), |m| m.ns);
+    let settled = d.settled.iter().any(|i| epoch.settlements[*i].at_client.ns <= until);
+    let handled = d.id.and_then(|id| case.ledger.messages.get(&id)?.handled()).is_some();
+    // The queue may be gone, and the message with it.
+    let cancelled = |c: &Consumer| matches!(c.cancelled, Some((End::Broker, _)));
+    let cancelled = epoch.consumers.iter().any(|c| c.tag == d.consumer && cancelled(c));
+    let Some(arrived) = d.at_client.filter(|_| !settled && !handled && !cancelled) else { return };
+    let Some(last) = work.last(until) else { return };
+    let from = last.map_or(arrived, |last| last.max(arrived));
+    let bound = HELD_AT_MOST.as_nanos() as u64 + case.ledger.starved(from.ns, until);
+    // It may have let go of the connection behind a fault; what it says on it later shows that it did not.
+    let connection = case.ledger.connections.get(&epoch.conn);
+    let kept = connection.is_some_and(|c| c.spoke.last().is_some_and(|m| m.ns > from.ns + bound));
+    if kept && until.saturating_sub(from.ns) > bound && !disturbed(case, until - bound, until) {
+        let words = format!(
+            "{}, delivered at {}, was neither handled nor settled, though nothing else was either for the last {:.1} ms that {} was open and at work",
+            name(d.id),
+            ms(arrived),
+            (until - from.ns) as f64 / 1e6,
+            place(epoch)
+        );
+        charges.add(words, [Some(arrived), last, ends]);
+    }
+}
+
 /// What the broker held after the stop; an error says why that cannot be known, or not be blamed.
 fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), String> {
     let asked = case.history.events().iter().rev().find_map(|e| match &e.what {
@@ -127,7 +192,7 @@ mod tests {
     use crate::checkers::testing::Tale;
     use crate::history::Ending;
     use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
-    use gauntlet_network::End;
+    use gauntlet_network::{Args, Way};
 
     fn holds(unacked: Option<u32>) -> What {
         let connections = u32::from(unacked != Some(0));
@@ -206,6 +271,51 @@ mod tests {
         let e = &decision.evidence;
         assert_eq!((e.len(), e[1]), (3, e[0] + 3), "delivered, handled, over");
         told(2001.0, true).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn neither_handled_nor_settled_while_nothing_else_is_done_fails_after_the_bound_only() {
+        let told = |at_work_until: f64, stop: f64, faulty: bool, alive: bool| {
+            let mut tale = served();
+            tale.at(100.0).publish(1).deliver(1, 1, 2, 1).publish(2).deliver(1, 1, 3, 2);
+            tale.what(What::HandlerStarted { id: 2, redelivered: false });
+            tale.at(at_work_until).what(What::HandlerEnded { id: 2, ok: true }).ack(1, 1, 3);
+            if faulty {
+                tale.what(What::Injected { step: 0, fault: "stall".into() });
+            }
+            if alive {
+                tale.at(stop).stops(1).what(holds(Some(0)));
+            } else {
+                tale.at(stop).what(What::StopRequested);
+                tale.what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+                tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).what(holds(Some(0)));
+            }
+            tale
+        };
+        told(200.0, 2199.0, false, true).expect(&CHECKER, Pass);
+        let decision = told(200.0, 2201.0, false, true).expect(&CHECKER, Fail);
+        assert!(
+            decision.summary.starts_with("m1, delivered at 100.0 ms, was neither handled nor"),
+            "{}",
+            decision.summary
+        );
+        assert_eq!(decision.evidence.len(), 3, "delivered, the last work, the stop");
+        told(5000.0, 6000.0, false, true).expect(&CHECKER, Pass);
+        told(200.0, 2201.0, true, true).expect(&CHECKER, Pass);
+        told(200.0, 2201.0, false, false).expect(&CHECKER, Pass);
+        let mut tale = told(200.0, 2201.0, false, true);
+        tale.promises.reports_handling = false;
+        tale.expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn given_back_at_the_stop_alone_is_not_settled_in_time() {
+        let mut tale = served();
+        tale.at(100.0).publish(1).deliver(1, 1, 2, 1).at(2201.0).what(What::StopRequested);
+        let back = Args::Nack { delivery_tag: 2, multiple: false, requeue: true };
+        tale.passes(1, Way::ToBroker, 1, "basic.nack", back).close(1);
+        tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).what(holds(Some(0)));
+        tale.expect(&CHECKER, Fail);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! delivered anew is handled. Outages that run into each other count as one, the last. Where the
 //! subject reports no handling, its own acks stand for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gauntlet_network::{End, Fault, Way};
 
@@ -292,11 +292,15 @@ fn broken(case: &Case<'_>, index: usize, step: &Step, fired: Mark, s: &Served) -
 /// From when on, with the path usable, a message waited that only a recovery could get handled.
 fn waiting(case: &Case<'_>, fired: Mark, usable: Mark, served: &[Served]) -> Option<u64> {
     let gone = case.plan.scenario.expect.queue_is_deleted;
+    let mut firsts: BTreeMap<u32, &Served> = BTreeMap::new();
+    for s in served {
+        firsts.entry(s.id).or_insert(s);
+    }
     let mut waiting = Vec::new();
     for (id, message) in &case.ledger.messages {
         let Some(confirmed) = message.confirmed else { continue };
         let lost = gone && message.published.is_none_or(|p| p < fired);
-        let first = served.iter().find(|s| s.id == *id);
+        let first = firsts.get(id);
         let elsewhere = first.is_none() && message.handled().is_some();
         // Begun before the fault, it finishes by itself.
         if !lost && !elsewhere && first.is_none_or(|s| s.began > fired && s.done >= usable) {

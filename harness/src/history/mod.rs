@@ -9,5 +9,6 @@ mod reader;
 mod recorder;
 
 pub use event::{Ending, Event, Moment, Phase, SubjectEnd, What};
+pub(crate) use reader::read_file;
 pub use reader::{History, HistoryError};
 pub use recorder::{Progress, Recorder};

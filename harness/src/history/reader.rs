@@ -22,6 +22,19 @@ pub enum HistoryError {
         /// Why.
         source: std::io::Error,
     },
+    /// Events are missing, doubled, or out of order: nothing can be said of the subject.
+    #[error(
+        "line {line} of {path} has event {found} where event {} belongs: lines of it were lost, doubled or moved; only an undamaged history can be judged",
+        line - 1
+    )]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The event's sequence number.
+        found: u64,
+    },
     /// A line is not an event.
     #[error("line {line} of {path} is not an event of a history: {source}: `{text}`")]
     Line {
@@ -36,6 +49,14 @@ pub enum HistoryError {
     },
 }
 
+/// What a regular file holds. Anything else may have no end, or nobody at the other one.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    std::fs::read(path)
+}
+
 impl History {
     /// A history of these events; sorted by time, ties by sequence.
     pub fn new(mut events: Vec<Event>) -> History {
@@ -46,17 +67,22 @@ impl History {
     }
 
     /// Reads `history.jsonl`. A last line cut short (the harness was killed) is left out: everything before it counts.
+    /// Sequence numbers are dense in the order of the file; one that is not shows damage.
     pub fn read(path: &Path) -> Result<History, HistoryError> {
-        let text = std::fs::read_to_string(path)
+        let bytes = read_file(path)
             .map_err(|source| HistoryError::Read { path: path.to_owned(), source })?;
         let mut events = Vec::new();
-        let lines = text.lines().count();
-        for (i, line) in text.lines().enumerate() {
-            match serde_json::from_str(line) {
+        for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+            match serde_json::from_slice::<Event>(line) {
+                Ok(event) if event.seq != i as u64 => {
+                    let (path, line, found) = (path.to_owned(), i + 1, event.seq);
+                    return Err(HistoryError::Damaged { path, line, found });
+                }
                 Ok(event) => events.push(event),
-                Err(_) if i + 1 == lines && !text.ends_with('\n') => break,
+                // Only the last can be without an end.
+                Err(_) if !line.ends_with(b"\n") => break,
                 Err(source) => {
-                    let text = line.chars().take(120).collect();
+                    let text = String::from_utf8_lossy(line).trim_end().chars().take(120).collect();
                     return Err(HistoryError::Line {
                         path: path.to_owned(),
                         line: i + 1,
@@ -80,8 +106,84 @@ impl History {
         Some(&self.events[self.by_seq[i]])
     }
 
-    /// Whether the run got to its end; a history that stops early can prove a violation, never its absence.
+    /// Whether the run got to its end, after which nothing is recorded; a history that stops early can prove a
+    /// violation, never its absence.
     pub fn complete(&self) -> bool {
-        self.events.iter().any(|e| e.what == What::End)
+        let last = self.by_seq.last().map(|i| &self.events[*i].what);
+        last == Some(&What::End)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What reading a file of these lines gives: the number of events, and whether they are whole; or the error.
+    #[track_caller]
+    fn check(lines: &[&str], expect: &str) {
+        check_bytes(lines.iter().map(|l| format!("{l}\n")).collect::<String>().as_bytes(), expect);
+    }
+
+    #[track_caller]
+    fn check_bytes(bytes: &[u8], expect: &str) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("history.jsonl");
+        std::fs::write(&path, bytes).expect("written");
+        let said = match History::read(&path) {
+            Ok(history) => format!("{} {}", history.events().len(), history.complete()),
+            Err(e) => e.to_string(),
+        };
+        assert!(said.contains(expect), "{said}");
+    }
+
+    const STOP: &str = r#"{"seq":0,"ns":5,"event":"stop_requested"}"#;
+    const ABORT: &str = r#"{"seq":1,"ns":4,"event":"abort_requested"}"#;
+    const END: &str = r#"{"seq":2,"ns":9,"event":"end"}"#;
+
+    #[test]
+    fn a_history_is_whole_or_stops_early() {
+        check(&[STOP, ABORT, END], "3 true");
+        check(&[STOP, ABORT], "2 false");
+        check(&[], "0 false");
+    }
+
+    #[test]
+    fn a_last_line_cut_anywhere_is_left_out() {
+        let said = r#"{"seq":1,"ns":6,"event":"said","text":"é"}"#;
+        let whole = format!("{STOP}\n{said}");
+        check_bytes(whole.as_bytes(), "2 false");
+        for cut in STOP.len() + 1..whole.len() {
+            check_bytes(&whole.as_bytes()[..cut], "1 false");
+        }
+        check_bytes(b"\xc3\n{}", "line 1 of ");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("history.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+        assert!(made.success());
+        let said = History::read(&path).expect_err("no file").to_string();
+        assert!(said.contains("not a regular file"), "{said}");
+        let said = History::read(dir.path()).expect_err("no file").to_string();
+        assert!(said.contains("not a regular file"), "{said}");
+    }
+
+    #[test]
+    fn a_damaged_history_is_refused() {
+        check(&[STOP, END], "line 2 of ");
+        check(&[STOP, END], "has event 2 where event 1 belongs");
+        check(&[ABORT, END], "has event 1 where event 0 belongs");
+        check(&[END, ABORT, STOP], "has event 2 where event 0 belongs");
+        check(&[STOP, ABORT, END, STOP, ABORT, END], "has event 0 where event 3 belongs");
+        check(&[STOP, STOP], "has event 0 where event 1 belongs");
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let end = r#"{"seq":0,"ns":5,"event":"end"}"#;
+        check(&[end, ABORT], "2 false");
     }
 }

@@ -33,6 +33,10 @@ use crate::subject::{BackoffPromise, Jitter, Job, Running};
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The first delay; it doubles.
 const BASE: Duration = Duration::from_millis(50);
+/// Messages after which one that wedges does.
+const WEDGED_AFTER: usize = 150;
+/// Channels of each worker of one that multiplies its prefetch.
+const CHANNELS: u16 = 5;
 /// The longest delay.
 const CAP: Duration = Duration::from_millis(400);
 
@@ -108,6 +112,12 @@ impl Body {
             acked: Mutex::default(),
             attic: left_behind::Attic::default(),
         }
+    }
+
+    /// Whether it has had enough, for a reason of its own.
+    fn wedged(&self) -> bool {
+        let done = || self.done.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.defect == Defect::Wedges && done() >= WEDGED_AFTER
     }
 
     /// One connection after the other, until a stop or a refusal.
@@ -187,7 +197,8 @@ impl Body {
         let (leave, gone) = (self.job.stop.child_token(), CancellationToken::new());
         let missing = u16::from(self.defect == Defect::ForgetsWorker && self.lost.is_cancelled());
         let mut workers = JoinSet::new();
-        for number in missing..self.job.workers {
+        let channels = if self.defect == Defect::MultipliesPrefetch { CHANNELS } else { 1 };
+        for number in missing..self.job.workers * channels {
             let (body, line, consumed) = (self.clone(), line.clone(), consumed.clone());
             let (leave, gone) = (leave.clone(), gone.clone());
             workers.spawn(Worker { body, line, number, leave, gone, consumed }.work());
@@ -283,6 +294,9 @@ impl Worker {
         consumer: &mut Consumer,
     ) -> Option<Result<Delivery, lapin::Error>> {
         let goes_on = self.body.defect == Defect::KeepsConsuming;
+        if self.body.wedged() {
+            self.leave.cancelled().await;
+        }
         let next = tokio::select! {
             biased;
             () = self.leave.cancelled() => match goes_on {

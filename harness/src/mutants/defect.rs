@@ -36,8 +36,12 @@ pub(super) enum Defect {
     QosForgotten,
     /// One worker fewer after the first connection.
     ForgetsWorker,
+    /// Each worker has several channels, and on each the whole prefetch.
+    MultipliesPrefetch,
     /// The end of a consumer on a live connection is not noticed.
     ServerCancelIgnored,
+    /// After a while nothing more is taken up, on a connection that is fine.
+    Wedges,
     /// A message handled before is handled again.
     NoDedup,
     /// A redelivered message is taken for one handled before.

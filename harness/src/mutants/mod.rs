@@ -144,6 +144,14 @@ pub const MUTANTS: &[Mutant] = &[
         make: || entrant("qos-forgotten", Defect::QosForgotten),
     },
     Mutant {
+        name: "multiplies-prefetch",
+        habit: "each worker consumes on several channels, with the whole prefetch on each",
+        seen_in: "no report in BUGS: basic.qos is of a consumer, and taken for one of the connection",
+        scenario: "stop-in-flight",
+        checker: "I8",
+        make: || entrant("multiplies-prefetch", Defect::MultipliesPrefetch),
+    },
+    Mutant {
         name: "forgets-worker",
         habit: "one worker fewer consumes on connections after the first",
         seen_in: "spring-amqp#637, go-rabbitmq#137",
@@ -158,6 +166,14 @@ pub const MUTANTS: &[Mutant] = &[
         scenario: "queue-redeclared",
         checker: "I12",
         make: || entrant("server-cancel-ignored", Defect::ServerCancelIgnored),
+    },
+    Mutant {
+        name: "wedges",
+        habit: "after a while it handles nothing more, stays connected, and keeps what it has received",
+        seen_in: "MassTransit#2072",
+        scenario: "steady",
+        checker: "I7",
+        make: || entrant("wedges", Defect::Wedges),
     },
     Mutant {
         name: "no-dedup",

@@ -33,6 +33,8 @@ pub struct Epoch {
     pub(super) replies: Vec<(Mark, Mark)>,
     /// Requests at the broker's end without a reply so far, by method.
     asked: VecDeque<(String, Mark)>,
+    /// So many settlements, from the first, are known to have reached the broker's end.
+    arrived: usize,
     /// What limits the broker's credit, as it reached the broker's end.
     credit: Credit,
 }
@@ -164,6 +166,7 @@ impl Epoch {
             broker_over: None,
             replies: Vec::new(),
             asked: VecDeque::new(),
+            arrived: 0,
             credit: Credit::default(),
         }
     }
@@ -220,7 +223,10 @@ impl Epoch {
             let same = |s: &&mut Settlement| {
                 s.at_broker.is_none() && (s.kind, s.tag, s.multiple) == (kind, tag, multiple)
             };
-            if let Some(s) = self.settlements.iter_mut().find(same) {
+            // They arrive as they were sent, so all before the first that has not arrived need not be looked at.
+            let (sent, arrived) = (&mut self.settlements, &mut self.arrived);
+            *arrived += sent[*arrived..].iter().take_while(|s| s.at_broker.is_some()).count();
+            if let Some(s) = sent[*arrived..].iter_mut().find(same) {
                 s.at_broker = Some(at);
                 let deliveries = &self.deliveries;
                 settled.extend(s.covers.iter().filter_map(|tag| deliveries.get(tag)?.id));
@@ -271,7 +277,9 @@ impl Epoch {
     }
 
     fn cancelled(&mut self, tag: &str, by: End, at: Mark) {
-        if let Some(c) = self.consumers.iter_mut().find(|c| c.tag == tag) {
+        // A tag may serve again; the broker cancels none that it has not confirmed.
+        let meant = |c: &&mut Consumer| c.tag == tag && (by == End::Client || c.ok.is_some());
+        if let Some(c) = self.consumers.iter_mut().rfind(meant) {
             c.cancelled.get_or_insert((by, at));
         }
     }
