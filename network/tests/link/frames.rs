@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Way};
+use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Side, Way};
 
 use crate::rig::*;
 
@@ -52,6 +52,35 @@ async fn exactly_one_octet_is_corrupted() {
             check(corrupt, pieces, |frames| frames[2][byte as usize] ^= 0x80).await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_octet_that_comes_later_than_those_before_it_is_corrupted() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());
+    let id = rig.link.inject(corrupt).await.unwrap();
+    let (mut first, second) = (ack(1), ack(2));
+    first.extend_from_slice(&second[..20]);
+    send(&mut client, &first).await;
+    expect(&mut server, &first).await;
+    assert_eq!(rig.link.fired(id), 0, "nothing is changed yet");
+    send(&mut client, &second[20..]).await;
+    expect(&mut server, &[second[20] ^ 0xFF]).await;
+    assert_eq!(rig.link.fired(id), 1);
+}
+
+#[tokio::test]
+async fn an_octet_to_be_corrupted_keeps_no_cut_at_its_place_waiting() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());
+    rig.link.inject(corrupt).await.unwrap();
+    let cut = Injection::from(Fault::Fin { side: Side::Both });
+    rig.link.inject(cut.at(second_ack().edge(Edge::Inside(20)))).await.unwrap();
+    let sent = [&ack(1)[..], &ack(2)[..20]].concat();
+    send(&mut client, &sent).await;
+    assert_eq!(rest(&mut server).await, (sent, None));
 }
 
 #[tokio::test]

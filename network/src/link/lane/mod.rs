@@ -158,7 +158,7 @@ impl Lane {
         notes: &mut Notes<'_>,
     ) -> Step {
         let now = Instant::now();
-        if let Some(due) = self.plan.due() {
+        if let Some(due) = self.plan.due(self.queue.octets() > 0) {
             return self.act(due, now, notes);
         }
         let front = self.queue.front(now);
@@ -184,7 +184,7 @@ impl Lane {
         if !self.plan.look(&self.armed, &first[..peeked], self.input != Input::Open) {
             return Step::Idle(None);
         }
-        if let Some(due) = self.plan.due() {
+        if let Some(due) = self.plan.due(true) {
             return self.act(due, now, notes);
         }
         self.pass(gate, sink, cx, notes)
