@@ -210,6 +210,14 @@ impl Lane {
         let before = Instant::now();
         let head = &self.queue.head()[..run];
         let written = match Pin::new(&mut open.stream).poll_write(cx, head) {
+            // A reset waits for no reader: it destroys what is on its way.
+            Poll::Pending if self.input == Input::Ended(CutHow::Rst) => {
+                let step = self.end(sink, before, notes);
+                if matches!(step, Step::End(_)) {
+                    self.queue.clear();
+                }
+                return step;
+            }
             Poll::Pending => return Step::Idle(None),
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Step::Broken(error),
