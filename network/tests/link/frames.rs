@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Side, Way};
+use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
 
@@ -119,4 +120,26 @@ async fn lifting_a_hold_lets_it_go() {
     expect_silence(&mut server).await;
     rig.link.lift(id).await.unwrap();
     expect(&mut server, &ack(2)).await;
+}
+
+#[tokio::test]
+async fn an_end_waits_behind_a_hold_like_anything_that_follows() {
+    let delay = Duration::from_millis(80);
+    for lifted in [false, true] {
+        let rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        let delay = if lifted { Duration::from_secs(3000) } else { delay };
+        let hold = Injection::from(Fault::Hold { delay }).at(second_ack().edge(Edge::After));
+        let id = rig.link.inject(hold).await.unwrap();
+        let start = Instant::now();
+        send(&mut client, &[ack(1), ack(2)].concat()).await;
+        client.shutdown().await.unwrap();
+        expect(&mut server, &[ack(1), ack(2)].concat()).await;
+        if lifted {
+            expect_silence(&mut server).await;
+            rig.link.lift(id).await.unwrap();
+        }
+        expect_end(&mut server).await;
+        assert!(lifted || start.elapsed() >= delay, "{:?}", start.elapsed());
+    }
 }

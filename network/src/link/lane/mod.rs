@@ -167,6 +167,10 @@ impl Lane {
             Ok(gate) => gate,
             Err(step) => return step,
         };
+        match self.held {
+            Some((_, until)) if until > now => return Step::Idle(Some(until)),
+            _ => self.held = None,
+        }
         match front {
             Front::Empty => return self.end(sink, now, notes),
             Front::Later(due) => return Step::Idle(Some(due)),
@@ -174,10 +178,6 @@ impl Lane {
         }
         if let Gate::Wait(until) = gate {
             return Step::Idle(until);
-        }
-        match self.held {
-            Some((_, until)) if until > now => return Step::Idle(Some(until)),
-            _ => self.held = None,
         }
         let mut first = [0; NAMING];
         let peeked = if self.armed.is_empty() { 0 } else { self.queue.peek(&mut first) };
