@@ -143,3 +143,33 @@ async fn an_end_waits_behind_a_hold_like_anything_that_follows() {
         assert!(lifted || start.elapsed() >= delay, "{:?}", start.elapsed());
     }
 }
+
+#[tokio::test]
+async fn of_two_holds_the_longer_one_can_be_lifted_alone() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let (short, long) = (Duration::from_millis(80), Duration::from_secs(3000));
+    let hold = |delay| Injection::from(Fault::Hold { delay }).at(second_ack());
+    let longer = rig.link.inject(hold(long)).await.unwrap();
+    rig.link.inject(hold(short)).await.unwrap();
+    let start = Instant::now();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &ack(1)).await;
+    rig.link.lift(longer).await.unwrap();
+    expect(&mut server, &ack(2)).await;
+    assert!(start.elapsed() >= short, "the shorter is still in force: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_shorter_hold_does_not_end_a_longer_one() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    for millis in [250, 1] {
+        let delay = Duration::from_millis(millis);
+        rig.link.inject(Injection::from(Fault::Hold { delay }).at(second_ack())).await.unwrap();
+    }
+    let start = Instant::now();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &[ack(1), ack(2)].concat()).await;
+    assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
+}

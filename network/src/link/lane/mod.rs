@@ -80,7 +80,8 @@ pub(super) struct Lane {
     pub(super) lost: bool,
     /// The same, the fault concerning both ways.
     pub(super) lost_both: bool,
-    pub(super) held: Option<(FaultId, Instant)>,
+    /// Holds in force, and until when.
+    pub(super) held: Vec<(FaultId, Instant)>,
     pub(super) near: Option<Scanner>,
     far: Option<Scanner>,
     scan: bool,
@@ -99,7 +100,7 @@ impl Lane {
             end_due: None,
             lost: false,
             lost_both: false,
-            held: None,
+            held: Vec::new(),
             near: scanner(),
             far: scanner(),
             scan: shared.scan,
@@ -112,7 +113,7 @@ impl Lane {
             && self.armed.is_empty()
             && self.queue.octets() == 0
             && self.plan.is_clear()
-            && self.held.is_none()
+            && self.held.is_empty()
             && !self.lost
     }
 
@@ -167,9 +168,9 @@ impl Lane {
             Ok(gate) => gate,
             Err(step) => return step,
         };
-        match self.held {
-            Some((_, until)) if until > now => return Step::Idle(Some(until)),
-            _ => self.held = None,
+        self.held.retain(|(_, until)| *until > now);
+        if let Some(until) = self.held.iter().map(|(_, until)| *until).max() {
+            return Step::Idle(Some(until));
         }
         match front {
             Front::Empty => return self.end(sink, now, notes),
@@ -284,7 +285,7 @@ impl Lane {
             self.queue.release(now);
             self.end_due = None;
         }
-        self.held = self.held.filter(|(id, _)| in_force(*id));
+        self.held.retain(|(id, _)| in_force(*id));
         self.plan.forget(|entry| in_force(entry.id) || entry.spent.load(Relaxed));
     }
 
