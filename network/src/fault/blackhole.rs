@@ -2,8 +2,8 @@
 //!
 //! With `resume` what is sent is kept, up to [`KEPT`] and then by back-pressure, and delivered on
 //! lifting. Without, it is swallowed, and a connection that lost something (or was born meanwhile)
-//! stays dead after lifting: its octets go on vanishing until one end closes, which then resets the
-//! other. If an end closed during the blackhole, the survivor is reset on lifting.
+//! stays dead after lifting: its octets go on vanishing until one end closes, which then resets
+//! both. If an end closed during the blackhole, the survivor is reset on lifting.
 
 use std::time::Instant;
 

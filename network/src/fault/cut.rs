@@ -1,7 +1,8 @@
 //! Rst and Fin: the connection is cut, now, whether octets flow or not.
 //!
-//! An end that is not cut is left half-open: it learns with its next octet, which is answered with a
-//! reset, as TCP answers for a peer that has forgotten the connection.
+//! An end that is not cut is left half-open: it learns with its next octet, or its FIN, which is
+//! answered with a reset, as TCP answers for a peer that has forgotten the connection. If it had sent
+//! FIN before, it learns at once.
 
 use std::time::Instant;
 

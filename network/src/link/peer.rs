@@ -1,13 +1,16 @@
 //! One end of a connection: a socket, or the memory of one.
 
 use std::{
+    future::Future,
     io,
     net::Shutdown,
+    pin::pin,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 /// How long an end that was sent FIN is listened to, so that no unread octet turns it into RST.
 const LEAVING: Duration = Duration::from_secs(10);
@@ -20,6 +23,39 @@ pub(super) struct Open {
     pub(super) leaving: Option<Instant>,
     /// A write to it failed: it is gone, but octets it sent before may be left to read.
     pub(super) broken: bool,
+    /// A descriptor of its own, for a readiness of its own; made when it is first needed.
+    watch: Option<TcpStream>,
+}
+
+impl Open {
+    /// Ready when it is known to be gone although what it sent is not being read: a reader would hear
+    /// of a reset only behind all of that. With the error, unless that was heard before.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
+        if self.broken {
+            return Poll::Ready(None);
+        }
+        if self.watch.is_none() {
+            let socket = SockRef::from(&self.stream).try_clone();
+            self.watch = socket.and_then(|socket| TcpStream::from_std(socket.into())).ok();
+        }
+        // Without one (no descriptor is left) a reset is heard when there is room again.
+        let Some(watch) = &self.watch else { return Poll::Pending };
+        loop {
+            let Ok(()) = ready!(watch.poll_write_ready(cx)) else { return Poll::Pending };
+            let state = pin!(watch.ready(Interest::WRITABLE)).poll(cx);
+            if let Ok(Some(error)) = watch.take_error() {
+                return Poll::Ready(Some(error));
+            }
+            match state {
+                Poll::Ready(Ok(state)) if !state.is_write_closed() => {}
+                // Both ways were ended in order: no reset is to come.
+                _ => return Poll::Pending,
+            }
+            // Written by nobody, it is ready for ever, unless it is said not to be.
+            let _ =
+                watch.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+    }
 }
 
 pub(super) enum Peer {
@@ -33,7 +69,7 @@ impl Peer {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Without it a frame could wait for an acknowledgement; a socket that refuses works still.
         let _ = stream.set_nodelay(true);
-        Self::Open(Open { stream, shut: false, leaving: None, broken: false })
+        Self::Open(Open { stream, shut: false, leaving: None, broken: false, watch: None })
     }
 
     pub(super) fn open(&mut self) -> Option<&mut Open> {

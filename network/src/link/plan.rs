@@ -53,11 +53,13 @@ impl Plan {
         self.frame.is_none()
     }
 
-    /// What the octets that have left so far have led up to; to be asked until it has no more.
-    pub(super) fn due(&mut self) -> Option<Due> {
+    /// What the octets that have left so far have led up to; to be asked until it has no more. An
+    /// octet can be changed only once it is `here`, at the head.
+    pub(super) fn due(&mut self, here: bool) -> Option<Due> {
         let frame = self.frame.as_ref()?;
-        if self.acts.first().is_some_and(|(at, ..)| *at <= frame.gone) {
-            let (at, act, entry) = self.acts.remove(0);
+        let ripe = |act: &Act| here || !matches!(act, Act::Xor(_));
+        if let Some(n) = self.acts.iter().position(|(at, act, _)| *at <= frame.gone && ripe(act)) {
+            let (at, act, entry) = self.acts.remove(n);
             let place = match at {
                 0 => "before".to_owned(),
                 at if at == frame.total => "after".to_owned(),

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use gauntlet_network::{CutHow, Edge, End, Fault, Injection, Point, Side, Way, What};
+use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
 
@@ -46,6 +47,53 @@ async fn a_side_that_is_not_reset_learns_with_its_next_octet() {
     }
 }
 
+/// Both peers are gone: nothing of their connection may be left.
+async fn expect_closed(rig: &Rig) {
+    rig.heard.wait(|what| *what == What::Closed).await;
+    assert!(rig.link.connections().is_empty());
+}
+
+#[tokio::test]
+async fn an_end_that_closes_on_a_forgotten_peer_is_reset_and_the_connection_is_over() {
+    for side in [Side::Client, Side::Broker] {
+        for cut in [Fault::Rst { side }, Fault::Fin { side }] {
+            for half_closed in [false, true] {
+                let rig = Rig::new().await;
+                let (client, server) = rig.pair().await;
+                let (other, mut left, cut_end) = match side {
+                    Side::Client => (client, server, End::Client),
+                    _ => (server, client, End::Broker),
+                };
+                if half_closed {
+                    left.shutdown().await.unwrap();
+                    let told = What::Cut { end: cut_end, how: CutHow::Fin };
+                    rig.heard.wait(|what| *what == told).await;
+                }
+                rig.link.inject(cut.clone()).await.unwrap();
+                if !half_closed {
+                    left.shutdown().await.unwrap();
+                }
+                expect_reset(&mut left).await;
+                drop(other);
+                expect_closed(&rig).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_is_sent_fin_is_listened_to_however_soon_the_other_closes() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(Fault::Fin { side: Side::Broker }).await.unwrap();
+    client.shutdown().await.unwrap();
+    expect_reset(&mut client).await;
+    send(&mut server, b"last words").await;
+    expect_end(&mut server).await;
+    drop(server);
+    expect_closed(&rig).await;
+}
+
 #[tokio::test]
 async fn a_hundred_connections_are_cut_by_one_injection() {
     let rig = Rig::new().await;
@@ -75,7 +123,6 @@ async fn cut_at(edge: Edge, expected: &[u8], fault: Fault, end: Option<ErrorKind
         let id = rig.link.inject(Injection::from(fault.clone()).at(point)).await.unwrap();
         let sent = [heartbeat(), ack(1), heartbeat(), ack(2), heartbeat(), ack(3)].concat();
         for piece in sent.chunks(pieces) {
-            use tokio::io::AsyncWriteExt;
             if client.write_all(piece).await.is_err() {
                 break; // cut already
             }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Way};
+use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Side, Way};
+use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
 
@@ -55,6 +56,35 @@ async fn exactly_one_octet_is_corrupted() {
 }
 
 #[tokio::test]
+async fn an_octet_that_comes_later_than_those_before_it_is_corrupted() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());
+    let id = rig.link.inject(corrupt).await.unwrap();
+    let (mut first, second) = (ack(1), ack(2));
+    first.extend_from_slice(&second[..20]);
+    send(&mut client, &first).await;
+    expect(&mut server, &first).await;
+    assert_eq!(rig.link.fired(id), 0, "nothing is changed yet");
+    send(&mut client, &second[20..]).await;
+    expect(&mut server, &[second[20] ^ 0xFF]).await;
+    assert_eq!(rig.link.fired(id), 1);
+}
+
+#[tokio::test]
+async fn an_octet_to_be_corrupted_keeps_no_cut_at_its_place_waiting() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());
+    rig.link.inject(corrupt).await.unwrap();
+    let cut = Injection::from(Fault::Fin { side: Side::Both });
+    rig.link.inject(cut.at(second_ack().edge(Edge::Inside(20)))).await.unwrap();
+    let sent = [&ack(1)[..], &ack(2)[..20]].concat();
+    send(&mut client, &sent).await;
+    assert_eq!(rest(&mut server).await, (sent, None));
+}
+
+#[tokio::test]
 async fn a_frame_is_truncated_and_the_stream_goes_on() {
     for pieces in [1, 10_000] {
         let truncate = Injection::from(Fault::Truncate { keep: 9 }).at(second_ack());
@@ -90,4 +120,56 @@ async fn lifting_a_hold_lets_it_go() {
     expect_silence(&mut server).await;
     rig.link.lift(id).await.unwrap();
     expect(&mut server, &ack(2)).await;
+}
+
+#[tokio::test]
+async fn an_end_waits_behind_a_hold_like_anything_that_follows() {
+    let delay = Duration::from_millis(80);
+    for lifted in [false, true] {
+        let rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        let delay = if lifted { Duration::from_secs(3000) } else { delay };
+        let hold = Injection::from(Fault::Hold { delay }).at(second_ack().edge(Edge::After));
+        let id = rig.link.inject(hold).await.unwrap();
+        let start = Instant::now();
+        send(&mut client, &[ack(1), ack(2)].concat()).await;
+        client.shutdown().await.unwrap();
+        expect(&mut server, &[ack(1), ack(2)].concat()).await;
+        if lifted {
+            expect_silence(&mut server).await;
+            rig.link.lift(id).await.unwrap();
+        }
+        expect_end(&mut server).await;
+        assert!(lifted || start.elapsed() >= delay, "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn of_two_holds_the_longer_one_can_be_lifted_alone() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    let (short, long) = (Duration::from_millis(80), Duration::from_secs(3000));
+    let hold = |delay| Injection::from(Fault::Hold { delay }).at(second_ack());
+    let longer = rig.link.inject(hold(long)).await.unwrap();
+    rig.link.inject(hold(short)).await.unwrap();
+    let start = Instant::now();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &ack(1)).await;
+    rig.link.lift(longer).await.unwrap();
+    expect(&mut server, &ack(2)).await;
+    assert!(start.elapsed() >= short, "the shorter is still in force: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_shorter_hold_does_not_end_a_longer_one() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    for millis in [250, 1] {
+        let delay = Duration::from_millis(millis);
+        rig.link.inject(Injection::from(Fault::Hold { delay }).at(second_ack())).await.unwrap();
+    }
+    let start = Instant::now();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &[ack(1), ack(2)].concat()).await;
+    assert!(start.elapsed() >= Duration::from_millis(250), "{:?}", start.elapsed());
 }

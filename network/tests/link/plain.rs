@@ -2,10 +2,10 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use gauntlet_network::{CutHow, End, Ending, Link, What};
+use gauntlet_network::{CutHow, End, Ending, Link, Way, What};
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use crate::rig::*;
@@ -66,6 +66,55 @@ async fn a_reset_is_a_reset_on_the_other_side_both_ways() {
         expect_reset(&mut second).await;
         let end = if client_resets { End::Client } else { End::Broker };
         rig.heard.wait(|what| *what == What::Ended { end, how: Ending::Rst }).await;
+    }
+}
+
+/// Sends until some of it stays with the link, or until no more is taken; whether the latter.
+async fn fill(rig: &Rig, way: Way, from: &mut TcpStream, to_the_brim: bool) -> bool {
+    let piece = body(&[7; 8000]);
+    let crossed = |at: End| {
+        let all = rig.heard.all();
+        let ends = all.iter().filter_map(|what| match what {
+            What::Wire { end, way: gone, .. } if *gone == way => Some(*end),
+            _ => None,
+        });
+        ends.filter(|end| *end == at).count()
+    };
+    for sent in 1.. {
+        if tokio::time::timeout(SILENCE, from.write_all(&piece)).await.is_err() {
+            return true;
+        }
+        while !to_the_brim && crossed(way.source()) < sent {
+            pause(Duration::from_millis(1)).await;
+        }
+        if !to_the_brim && crossed(way.source()) >= crossed(way.sink()) + 2 {
+            break;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn a_reset_overtakes_what_a_peer_that_does_not_read_leaves_waiting() {
+    for way in Way::BOTH {
+        for to_the_brim in [false, true] {
+            let rig = Rig::new().await;
+            let (client, server) = rig.pair().await;
+            let (mut first, mut second) = match way {
+                Way::ToBroker => (client, server),
+                Way::ToClient => (server, client),
+            };
+            assert_eq!(fill(&rig, way, &mut first, to_the_brim).await, to_the_brim);
+            send(&mut second, b"the other way goes on").await;
+            expect(&mut first, b"the other way goes on").await;
+            socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(first);
+            rig.heard.wait(|what| *what == What::Closed).await;
+            assert!(rig.link.connections().is_empty());
+            let told = What::Ended { end: way.source(), how: Ending::Rst };
+            assert!(rig.heard.all().contains(&told));
+            assert_eq!(rest(&mut second).await.1, Some(ErrorKind::ConnectionReset));
+        }
     }
 }
 

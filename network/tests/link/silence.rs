@@ -31,6 +31,23 @@ async fn a_blackhole_lets_nothing_pass_and_closes_nothing() {
 }
 
 #[tokio::test]
+async fn closing_what_lost_something_resets_both_ends_and_ends_the_connection() {
+    for way in [None, Some(Way::ToBroker)] {
+        let rig = Rig::new().await;
+        let (mut client, mut server) = rig.pair().await;
+        let id = rig.link.inject(blackhole(way, false)).await.unwrap();
+        send(&mut client, b"lost").await;
+        rig.heard.wait(|what| matches!(what, What::Fired { .. })).await;
+        rig.link.lift(id).await.unwrap();
+        client.shutdown().await.unwrap();
+        expect_reset(&mut server).await;
+        expect_reset(&mut client).await;
+        rig.heard.wait(|what| *what == What::Closed).await;
+        assert!(rig.link.connections().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn in_a_blackhole_neither_fin_nor_rst_passes() {
     for reset in [false, true] {
         let rig = Rig::new().await;

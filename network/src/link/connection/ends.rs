@@ -44,7 +44,8 @@ impl Connection {
         }
     }
 
-    /// Passes the end of a stream on.
+    /// Passes the end of a stream on. A source that has only sent FIN waits for the sink's: if there is
+    /// none to come, it is answered with a reset, as by a peer that has forgotten the connection.
     pub(super) fn end(&mut self, way: Way, how: CutHow) {
         let end = way.sink();
         self.lane(way).input = Input::Told(how);
@@ -52,12 +53,22 @@ impl Connection {
             self.dial = None;
             return self.cut(Side::Both, CutHow::Rst);
         }
+        if how == CutHow::Fin && self.peer(end).writable().is_none() {
+            // Nobody to tell; a sink that is still listened to is waited for.
+            self.lane(way).input = Input::Silent;
+            return self.stray(way);
+        }
         let sent = match how {
             CutHow::Fin => self.peer(end).finish(),
             CutHow::Rst => self.peer(end).reset(),
         };
         if sent {
             self.record(What::Cut { end, how });
+        }
+        let waits = self.peer(way.source()).open().is_some_and(|open| open.leaving.is_none());
+        let mute = matches!(self.lane(way.back()).input, Input::Open | Input::Silent);
+        if how == CutHow::Rst && waits && mute {
+            self.stray(way);
         }
     }
 
@@ -80,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Octets came for an end that is gone, or takes no more. As its TCP would, answer with a reset,
+    /// Octets, or FIN, came for an end that is gone, or takes no more. As its TCP would, answer with a reset,
     /// which travels back like anything else; a broken end's last words are left to be read first.
     pub(super) fn stray(&mut self, way: Way) {
         self.lane(way).queue.clear();
@@ -107,6 +118,9 @@ impl Connection {
                 lane.queue.clear();
                 if way.source() == end {
                     lane.input = Input::Silent;
+                } else if lane.input == Input::Told(CutHow::Fin) {
+                    // The other end sends no octet more to learn by: its FIN finds nobody, now.
+                    lane.input = Input::Ended(CutHow::Fin);
                 }
             }
         }

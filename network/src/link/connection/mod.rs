@@ -231,7 +231,9 @@ impl Connection {
             return false;
         }
         if leaving.is_none() && !lane.has_room() {
-            return false;
+            let Poll::Ready(error) = open.poll_gone(cx) else { return false };
+            self.ended(way, Instant::now(), error, shared);
+            return true;
         }
         let mut buffer = ReadBuf::new(scratch);
         let read = Pin::new(&mut open.stream).poll_read(cx, &mut buffer);

@@ -30,7 +30,7 @@ impl Lane {
         match act {
             Act::Meet => return Step::Met(entry),
             Act::Swallow { .. } => {}
-            Act::Hold(delay) => self.held = Some((entry.id, now + delay)),
+            Act::Hold(delay) => self.held.push((entry.id, now + delay)),
             Act::Xor(mask) => {
                 if let Some(octet) = self.queue.head().first_mut() {
                     *octet ^= mask;

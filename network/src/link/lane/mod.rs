@@ -80,7 +80,8 @@ pub(super) struct Lane {
     pub(super) lost: bool,
     /// The same, the fault concerning both ways.
     pub(super) lost_both: bool,
-    pub(super) held: Option<(FaultId, Instant)>,
+    /// Holds in force, and until when.
+    pub(super) held: Vec<(FaultId, Instant)>,
     pub(super) near: Option<Scanner>,
     far: Option<Scanner>,
     scan: bool,
@@ -99,7 +100,7 @@ impl Lane {
             end_due: None,
             lost: false,
             lost_both: false,
-            held: None,
+            held: Vec::new(),
             near: scanner(),
             far: scanner(),
             scan: shared.scan,
@@ -112,7 +113,7 @@ impl Lane {
             && self.armed.is_empty()
             && self.queue.octets() == 0
             && self.plan.is_clear()
-            && self.held.is_none()
+            && self.held.is_empty()
             && !self.lost
     }
 
@@ -158,7 +159,7 @@ impl Lane {
         notes: &mut Notes<'_>,
     ) -> Step {
         let now = Instant::now();
-        if let Some(due) = self.plan.due() {
+        if let Some(due) = self.plan.due(self.queue.octets() > 0) {
             return self.act(due, now, notes);
         }
         let front = self.queue.front(now);
@@ -167,6 +168,10 @@ impl Lane {
             Ok(gate) => gate,
             Err(step) => return step,
         };
+        self.held.retain(|(_, until)| *until > now);
+        if let Some(until) = self.held.iter().map(|(_, until)| *until).max() {
+            return Step::Idle(Some(until));
+        }
         match front {
             Front::Empty => return self.end(sink, now, notes),
             Front::Later(due) => return Step::Idle(Some(due)),
@@ -175,16 +180,12 @@ impl Lane {
         if let Gate::Wait(until) = gate {
             return Step::Idle(until);
         }
-        match self.held {
-            Some((_, until)) if until > now => return Step::Idle(Some(until)),
-            _ => self.held = None,
-        }
         let mut first = [0; NAMING];
         let peeked = if self.armed.is_empty() { 0 } else { self.queue.peek(&mut first) };
         if !self.plan.look(&self.armed, &first[..peeked], self.input != Input::Open) {
             return Step::Idle(None);
         }
-        if let Some(due) = self.plan.due() {
+        if let Some(due) = self.plan.due(true) {
             return self.act(due, now, notes);
         }
         self.pass(gate, sink, cx, notes)
@@ -210,6 +211,14 @@ impl Lane {
         let before = Instant::now();
         let head = &self.queue.head()[..run];
         let written = match Pin::new(&mut open.stream).poll_write(cx, head) {
+            // A reset waits for no reader: it destroys what is on its way.
+            Poll::Pending if self.input == Input::Ended(CutHow::Rst) => {
+                let step = self.end(sink, before, notes);
+                if matches!(step, Step::End(_)) {
+                    self.queue.clear();
+                }
+                return step;
+            }
             Poll::Pending => return Step::Idle(None),
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Step::Broken(error),
@@ -276,7 +285,7 @@ impl Lane {
             self.queue.release(now);
             self.end_due = None;
         }
-        self.held = self.held.filter(|(id, _)| in_force(*id));
+        self.held.retain(|(id, _)| in_force(*id));
         self.plan.forget(|entry| in_force(entry.id) || entry.spent.load(Relaxed));
     }
 
