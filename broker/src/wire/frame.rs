@@ -79,7 +79,7 @@ pub fn split(octets: &[u8], frame_max: u32) -> Split {
     let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
     // RabbitMQ allows a frame to be too large by one empty frame: many clients miscount.
     if frame_max != 0 && size > frame_max {
-        let most = frame_max - OVERHEAD as u32;
+        let most = frame_max.saturating_sub(OVERHEAD as u32);
         let reason = format!("{{frame_too_large,{size},{most}}}");
         return Split::Lost(frame_error(kind, &[], &reason));
     }

@@ -39,7 +39,8 @@ const INTERESTING: u16 = HEADERS | PRIORITY | REPLY_TO | EXPIRATION | USER_ID;
 /// The delivery mode, if nothing else in the list concerns the broker: most messages need no more.
 pub fn plain(octets: &[u8]) -> Option<Option<u8>> {
     let flags = u16::from_be_bytes(*octets.first_chunk::<2>()?);
-    if flags & (INTERESTING | 1) != 0 {
+    // The last two bits belong to no property: the whole reading refuses them.
+    if flags & (INTERESTING | 0b11) != 0 {
         return None;
     }
     let mut reader = Reader::new(&octets[2..]);
@@ -184,5 +185,7 @@ mod tests {
         let expires = Props { expiration: Some("1".into()), ..Props::default() };
         assert_eq!(plain(&expires.write()), None);
         assert_eq!(plain(&[0x80, 0, 5]), None);
+        assert_eq!(plain(&[0, 1]), None);
+        assert_eq!(plain(&[0, 2]), None);
     }
 }

@@ -11,16 +11,32 @@ const LEAD: u8 = 0xF4;
 /// Text for any octets.
 pub fn from_octets(octets: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(octets) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(escaped(octets)),
+        // A character that would be taken for an octet is escaped too.
+        Ok(text) if !octets.contains(&LEAD) || !text.chars().any(|c| octet(c).is_some()) => {
+            Cow::Borrowed(text)
+        }
+        _ => Cow::Owned(escaped(octets)),
     }
+}
+
+/// The octet a character stands for, if it is one of those.
+fn octet(c: char) -> Option<u8> {
+    u32::from(c).checked_sub(BASE).and_then(|octet| u8::try_from(octet).ok())
 }
 
 fn escaped(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len() * 2);
+    let escape = |octets: &[u8], text: &mut String| {
+        text.extend(octets.iter().filter_map(|o| char::from_u32(BASE + u32::from(*o))));
+    };
     for chunk in octets.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|o| char::from_u32(BASE + u32::from(*o))));
+        for c in chunk.valid().chars() {
+            match octet(c) {
+                Some(_) => escape(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
+                None => text.push(c),
+            }
+        }
+        escape(chunk.invalid(), &mut text);
     }
     text
 }
@@ -32,7 +48,7 @@ pub fn to_octets(text: &str) -> Cow<'_, [u8]> {
     }
     let mut octets = Vec::with_capacity(text.len());
     for c in text.chars() {
-        match u32::from(c).checked_sub(BASE).and_then(|o| u8::try_from(o).ok()) {
+        match octet(c) {
             Some(octet) => octets.push(octet),
             None => octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
@@ -46,7 +62,14 @@ mod tests {
 
     #[test]
     fn nothing_is_lost() {
-        for octets in [&b"plain"[..], "héé".as_bytes(), b"\xff\xfe", b"a\xc3", b"\xf4\x80b"] {
+        for octets in [
+            &b"plain"[..],
+            "héé".as_bytes(),
+            b"\xff\xfe",
+            b"a\xc3",
+            b"\xf4\x80b",
+            "\u{10fe41}".as_bytes(),
+        ] {
             assert_eq!(&*to_octets(&from_octets(octets)), octets);
         }
     }
