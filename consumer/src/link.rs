@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -44,6 +44,8 @@ pub(crate) struct Link {
     /// A request went unanswered: an orderly close is not worth waiting for.
     suspect: AtomicBool,
     condemned: CancellationToken,
+    /// Why.
+    sentence: OnceLock<Trouble>,
     pulse: Arc<Pulse>,
     _cut: DropGuard,
 }
@@ -156,6 +158,7 @@ impl Attempt {
             heartbeat,
             suspect,
             condemned,
+            sentence: OnceLock::new(),
             pulse: self.pulse,
             _cut: self.guard,
         })
@@ -174,7 +177,8 @@ impl Link {
     }
 
     /// The connection is of no use though nothing says that it is gone: give it up.
-    pub(crate) fn condemn(&self) {
+    pub(crate) fn condemn(&self, why: Trouble) {
+        self.sentence.get_or_init(|| why);
         self.condemned.cancel();
     }
 
@@ -202,8 +206,7 @@ impl Link {
                 () = self.pulse.ended().cancelled() => break,
                 trouble = self.silent() => return trouble,
                 () = self.condemned.cancelled() => {
-                    let text = "the broker stopped answering requests".to_owned();
-                    return Trouble::Network { phase: Phase::Steady, text };
+                    return self.sentence.get().cloned().unwrap_or_else(|| self.ended());
                 }
             }
         }

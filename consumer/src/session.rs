@@ -2,7 +2,16 @@
 //!
 //! What becomes of one delivery is `delivery.rs`; why and when to reopen is `worker.rs`.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     StreamExt,
@@ -55,8 +64,10 @@ pub(crate) struct Session {
     gone: CancellationToken,
     /// Cancelled when nothing new may start on this channel.
     ending: CancellationToken,
-    /// Received, not begun; the prefetch bounds it.
+    /// Received, not begun; never more than the prefetch.
     waiting: VecDeque<Delivery>,
+    /// Received, not yet being settled: what the broker must count against the prefetch.
+    held: Arc<AtomicUsize>,
     /// Begun: at most `concurrency`.
     begun: FuturesUnordered<Work>,
     consuming: bool,
@@ -130,6 +141,7 @@ impl Session {
             channel,
             consumer,
             waiting: VecDeque::new(),
+            held: Arc::default(),
             begun: FuturesUnordered::new(),
             consuming: true,
         }))
@@ -155,7 +167,11 @@ impl Session {
                 () = self.link.lost.cancelled() => return End::LinkLost,
                 Some(()) = self.begun.next(), if !self.begun.is_empty() => {}
                 item = self.consumer.next() => match item {
-                    Some(Ok(delivery)) => self.waiting.push_back(delivery),
+                    Some(Ok(delivery)) => {
+                        if !self.take(delivery) {
+                            return End::LinkLost;
+                        }
+                    }
                     _ if !self.link.connected() => return End::LinkLost,
                     Some(Err(error)) => {
                         return End::ChannelLost(Trouble::from_lapin(&error, Phase::Steady));
@@ -170,6 +186,18 @@ impl Session {
         }
     }
 
+    /// Take a delivery in, unless it is more than was asked for: then the connection is given up.
+    fn take(&mut self, delivery: Delivery) -> bool {
+        let prefetch = self.context.settings.prefetch;
+        if self.held.load(Relaxed) >= usize::from(prefetch) {
+            self.link.condemn(Trouble::Overrun { prefetch });
+            return false;
+        }
+        self.held.fetch_add(1, Relaxed);
+        self.waiting.push_back(delivery);
+        true
+    }
+
     /// Begin what may begin.
     fn begin(&mut self) {
         while self.begun.len() < self.context.settings.concurrency
@@ -178,9 +206,12 @@ impl Session {
             let message = Message::from_delivery(&mut delivery, self.epoch, self.worker);
             let (context, gone) = (self.context.clone(), self.gone.clone());
             let (ending, acker) = (self.ending.clone(), delivery.acker);
+            let held = self.held.clone();
             self.begun.push(Box::pin(async move {
                 let id = message.label();
                 let verdict = decide(&context, message, &gone, &ending).await;
+                // Before the broker can know: it may send the next one at once.
+                held.fetch_sub(1, Relaxed);
                 settle(&context, id, verdict, &acker, &gone).await;
             }));
         }
@@ -222,7 +253,11 @@ impl Session {
                 Some(()) = self.begun.next(), if !self.begun.is_empty() => {}
                 // The stream ends with cancel-ok, after everything that came before it.
                 item = self.consumer.next() => match item {
-                    Some(Ok(delivery)) => self.waiting.push_back(delivery),
+                    Some(Ok(delivery)) => {
+                        if !self.take(delivery) {
+                            return;
+                        }
+                    }
                     _ => return,
                 },
                 result = &mut cancel, if waits => match result {

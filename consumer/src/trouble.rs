@@ -131,6 +131,12 @@ pub enum Trouble {
     /// The server cancelled the consumer: queue deleted, its node gone, or a timeout.
     #[error("consumer cancelled by the broker")]
     Cancelled,
+    /// The peer sends more than it was allowed: what it sends has no bound.
+    #[error("the broker has more than the prefetch of {prefetch} unacknowledged on one channel")]
+    Overrun {
+        /// The prefetch that it had confirmed.
+        prefetch: u16,
+    },
     /// Any other error the broker or lapin reports.
     #[error("protocol error {code}: {text}")]
     Protocol {

@@ -15,7 +15,7 @@ use crate::{
     link::Link,
     session::{End, Session},
     settings::{OnMissingQueue, OnRefused},
-    trouble::{Treatment, Trouble},
+    trouble::{Phase, Treatment, Trouble},
 };
 
 /// Work until the connection is lost (`Ok`), a stop is done (`Ok`), or for good (`Err`).
@@ -42,7 +42,8 @@ pub(crate) async fn work(
             Err(trouble) => {
                 // A stop closes the connection itself, once the others are through.
                 if link.is_suspect() && !context.stop.is_cancelled() {
-                    link.condemn();
+                    let text = "the broker stopped answering requests".to_owned();
+                    link.condemn(Trouble::Network { phase: Phase::Steady, text });
                 }
                 trouble
             }

@@ -1,5 +1,5 @@
 //! The consumer against a real broker, when `GAUNTLET_TEST_AMQP_URL` names one, and against a peer
-//! of its own (`a_stop_*`), always; the harness's suites do the rest through a broken network.
+//! of its own (`a_stop_*`, `*_prefetch_*`), always; the harness's suites do the rest through a broken network.
 //!
 //! | test | proves |
 //! |---|---|
@@ -10,6 +10,8 @@
 //! | `two_workers_never_share_a_message` | a redelivery waits for the first run's outcome |
 //! | `a_stop_during_setup_closes_in_order` | connection.close comes, answered setup or not |
 //! | `a_stop_during_a_reopening_closes_in_order` | the same while other workers consume |
+//! | `as_much_as_the_prefetch_is_handled` | a full window is no violation |
+//! | `more_than_the_prefetch_ends_the_connection` | a flood is cut off, said so, and backed off from |
 
 #![expect(clippy::print_stderr, reason = "figures for whoever runs them by hand")]
 
@@ -27,9 +29,9 @@ use std::{
 
 use broker::{Forwarder, Queue, census, until};
 use gauntlet_consumer::{
-    Builder, Consumer, Deadlines, Event, HandlerError, Message, Retry, Shutdown,
+    Builder, Consumer, Deadlines, Event, HandlerError, Message, Retry, Shutdown, Trouble,
 };
-use peer::{CHANNEL_OPEN, CLOSE, CONSUME, Hold, Method, Peer, QOS};
+use peer::{ACK, CHANNEL_OPEN, CLOSE, CONSUME, Hold, Method, Peer, QOS};
 use tokio::time::Instant;
 
 type Handled = Arc<Mutex<HashMap<String, usize>>>;
@@ -235,5 +237,56 @@ async fn a_stop_during_a_reopening_closes_in_order() {
     for method in [CHANNEL_OPEN, QOS, CONSUME] {
         stop_at(method, 4, Some(short), Deadlines::default()).await;
         stop_at(method, 4, None, patience).await;
+    }
+}
+
+#[tokio::test]
+async fn as_much_as_the_prefetch_is_handled() {
+    let (peer, shutdown) = (Peer::bind().await, Shutdown::new());
+    let consumer = Consumer::builder(format!("amqp://{}/%2f", peer.address()))
+        .queue("q")
+        .prefetch(4)
+        .build()
+        .expect("valid");
+    let handler = |_: Arc<Message>| std::future::ready(Ok::<(), HandlerError>(()));
+    let (summary, heard, ()) =
+        tokio::join!(consumer.run(handler, shutdown.clone()), peer.flood(4), async {
+            until("4 acks", || consumer.metrics().acks == 4).await;
+            shutdown.stop.cancel();
+        });
+    let summary = summary.expect("stops");
+    assert!(summary.clean && summary.orderly, "{summary:?}");
+    assert_eq!(heard.iter().filter(|m| **m == ACK).count(), 4, "{heard:?}");
+}
+
+#[tokio::test]
+async fn more_than_the_prefetch_ends_the_connection() {
+    for deliveries in [5, 100_000] {
+        let (peer, shutdown) = (Peer::bind().await, Shutdown::new());
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = events.clone();
+        let consumer = Consumer::builder(format!("amqp://{}/%2f", peer.address()))
+            .queue("q")
+            .prefetch(4)
+            .observe(move |event: &Event| seen.lock().expect("unpoisoned").push(event.clone()))
+            .build()
+            .expect("valid");
+        // Nothing is settled.
+        let handler = |_: Arc<Message>| std::future::pending::<Result<(), HandlerError>>();
+        let (summary, ()) = tokio::join!(consumer.run(handler, shutdown.clone()), async {
+            for _ in 0..3 {
+                let heard = peer.flood(deliveries);
+                let heard = tokio::time::timeout(Duration::from_secs(20), heard).await;
+                let heard = heard.expect("the consumer ends the connection");
+                assert!(!heard.contains(&ACK), "{heard:?}");
+            }
+            shutdown.abort.cancel();
+        });
+        assert!(summary.expect("stops").aborted);
+        let events = events.lock().expect("unpoisoned");
+        let overrun = Trouble::Overrun { prefetch: 4 };
+        let lost = |event: &&Event| matches!(event, Event::ConnectionLost { reason, .. } if *reason == overrun);
+        assert!(events.iter().filter(lost).count() >= 2, "{events:#?}");
+        assert!(events.iter().any(|event| matches!(event, Event::Backoff { .. })), "{events:#?}");
     }
 }

@@ -1,5 +1,5 @@
 //! A broker's half of the protocol, just enough to consume nothing: it answers every method but the
-//! one it is told to hold, and keeps the order of what it heard.
+//! one it is told to hold, and keeps the order of what it heard. Or enough to flood a consumer.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -16,6 +16,7 @@ pub const CLOSE: Method = (10, 50);
 pub const CHANNEL_OPEN: Method = (20, 10);
 pub const QOS: Method = (60, 10);
 pub const CONSUME: Method = (60, 20);
+pub const ACK: Method = (60, 80);
 
 /// How one method is treated.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,16 @@ impl Peer {
         let (mut stream, _) = self.listener.accept().await.expect("a connection");
         let mut heard = Vec::new();
         // The end, however it comes, ends the record.
-        let _ = converse(&mut stream, fails, hold, held, &mut heard).await;
+        let _ = converse(&mut stream, fails, 0, hold, held, &mut heard).await;
+        heard
+    }
+
+    /// Serve one connection to its end: send so many messages of 1 kB to a consumer, whatever its prefetch.
+    pub async fn flood(&self, deliveries: u64) -> Vec<Method> {
+        let (mut stream, _) = self.listener.accept().await.expect("a connection");
+        let mut heard = Vec::new();
+        let none = Hold { method: (0, 0), nth: 1, late: None };
+        let _ = converse(&mut stream, 0, deliveries, none, || {}, &mut heard).await;
         heard
     }
 }
@@ -54,6 +64,7 @@ impl Peer {
 async fn converse(
     stream: &mut TcpStream,
     fails: usize,
+    deliveries: u64,
     hold: Hold,
     held: impl Fn(),
     heard: &mut Vec<Method>,
@@ -107,6 +118,11 @@ async fn converse(
             _ => continue,
         };
         write(stream, channel, answer.0, answer.1).await?;
+        if method == CONSUME {
+            for tag in 1..=deliveries {
+                deliver(stream, channel, answer.1, tag).await?;
+            }
+        }
         if method == CONSUME && heard.iter().filter(|m| **m == CONSUME).count() == fails {
             closing = Some(channel);
             // 541, no text, no cause.
@@ -115,18 +131,37 @@ async fn converse(
     }
 }
 
+/// basic.deliver, a header without properties, and the body.
+async fn deliver(
+    stream: &mut TcpStream,
+    channel: u16,
+    consumer: &[u8],
+    tag: u64,
+) -> io::Result<()> {
+    // Not redelivered, from the default exchange, no routing key.
+    let deliver = [consumer, &tag.to_be_bytes(), b"\0\0\0"].concat();
+    write(stream, channel, (60, 60), &deliver).await?;
+    let body = [b'x'; 1024];
+    let header = [&b"\0\x3c\0\0"[..], &1024_u64.to_be_bytes(), b"\0\0"].concat();
+    frame(stream, 2, channel, &header).await?;
+    frame(stream, 3, channel, &body).await
+}
+
 async fn write(
     stream: &mut TcpStream,
     channel: u16,
     method: Method,
     args: &[u8],
 ) -> io::Result<()> {
-    let mut frame = vec![1];
+    let payload = [&method.0.to_be_bytes()[..], &method.1.to_be_bytes(), args].concat();
+    frame(stream, 1, channel, &payload).await
+}
+
+async fn frame(stream: &mut TcpStream, kind: u8, channel: u16, payload: &[u8]) -> io::Result<()> {
+    let mut frame = vec![kind];
     frame.extend(channel.to_be_bytes());
-    frame.extend(u32::try_from(args.len() + 4).expect("small").to_be_bytes());
-    frame.extend(method.0.to_be_bytes());
-    frame.extend(method.1.to_be_bytes());
-    frame.extend(args);
+    frame.extend(u32::try_from(payload.len()).expect("small").to_be_bytes());
+    frame.extend(payload);
     frame.push(0xce);
     stream.write_all(&frame).await
 }
