@@ -279,7 +279,9 @@ fn out_of_bounds(promise: &BackoffPromise, attempts: &[Attempt], p: &Pause) -> O
         evidence.dedup();
         Decision::fail(words, evidence)
     };
-    if p.least > p.long + SLACK + p.starved && !p.hidden {
+    let bound = p.long + SLACK;
+    // Any thread's wait counts, and not every wait was in the subject's way.
+    if p.least > bound + p.starved.min(bound / 2) && !p.hidden {
         return Some(fail(format!(
             "the retry after {after} came {} later; {} promised at most, and {} of slack",
             ms(p.least),

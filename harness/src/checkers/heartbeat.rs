@@ -126,7 +126,7 @@ fn silences(
     let spoke = c.spoke.iter().copied().filter(|m| *m > opened && *m < end);
     let marks: Vec<Mark> = std::iter::once(opened).chain(spoke).chain([end]).collect();
     let silence = |w: &[Mark]| {
-        let allowed = allowed + case.ledger.starved(w[0].ns, w[1].ns).min(allowed);
+        let allowed = allowed + case.ledger.starved(w[0].ns, w[1].ns).min(allowed / 2);
         Silence { conn, from: w[0], to: w[1], allowed }
     };
     marks.windows(2).map(silence).collect()

@@ -45,7 +45,7 @@ fn decide(case: &Case<'_>) -> Decision {
         return fail(format!("it panicked at {}: {why}", ms(at)));
     }
     if let Some(second) = aborted.filter(|second| *second < at) {
-        let starved = case.ledger.starved(second.ns, at.ns);
+        let starved = case.ledger.starved(second.ns, at.ns).min(bound / 2);
         if *how == SubjectEnd::Overran || at.ns > second.ns + bound + starved {
             let took = gap(second, at);
             return fail(format!(

@@ -249,3 +249,30 @@ fn a_wait_for_a_cpu_lengthens_what_is_allowed_and_never_excuses_a_subject_that_d
     tale.publish(9).at(9000.0).what(What::Starved { over: 8_000_000_000, waited: 8_000_000_000 });
     tale.expect(&CHECKER, Fail);
 }
+
+/// The deletion takes a moment: what the old queue delivered meanwhile, and is handled afterwards, is no recovery.
+#[test]
+fn after_a_deleted_queue_only_what_was_in_the_new_one_is_a_recovery() {
+    for (published, expect) in [(1001.0, Fail), (1006.0, Pass)] {
+        let mut tale = Tale::new();
+        steps(&mut tale, "[[step]]\nwhen = { handled = 1 }\nbroker = \"redeclare_queue\"\n");
+        tale.scenario.expect.queue_is_deleted = true;
+        tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
+        tale.at(1000.0).what(What::Injected { step: 0, fault: "redeclare".into() });
+        let note = || "the queue was deleted and declared anew".to_owned();
+        let done = |tale: &mut Tale| {
+            tale.at(1004.0).what(What::Fired { step: 0, conn: None, note: note() });
+            tale.what(What::PathUsable { step: 0 });
+        };
+        if published < 1004.0 {
+            tale.at(published).publish(1).deliver(1, 1, 2, 1);
+            done(&mut tale);
+            tale.at(1005.0).handle(1, true).ack(1, 1, 2);
+            tale.at(1006.0).publish(2);
+        } else {
+            done(&mut tale);
+            tale.at(published).publish(1).deliver(1, 1, 2, 1).handle(1, true).ack(1, 1, 2);
+        }
+        tale.at(9000.0).phase(crate::history::Phase::Drain).expect(&CHECKER, expect);
+    }
+}
