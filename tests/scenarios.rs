@@ -35,11 +35,23 @@ fn the_reference_consumer_passes(
         "stop-disconnected",
         "second-stop",
         "leaks",
-        "slow-handler"
+        "slow-handler",
+        "killed-after-ack",
+        "restart-at-deliver",
+        "memory-alarm",
+        "consumer-timeout",
+        "consume-unanswered",
+        "handshake-silence",
+        "cancelled",
+        "queue-away"
     )]
     name: &str,
 ) {
     let scenario = gauntlet_scenarios::scenario(name).expect("listed");
+    let core = gauntlet_scenarios::SUITES[0].names().any(|core| core == name);
+    if broker == "local" && !core {
+        return; // What is the broker's own doing is the same in a container, which is held to more.
+    }
     let Some(played) = play(&scenario, &reference::entrant(), broker) else { return };
     assert_eq!(played.judgement.verdict, Verdict::Pass, "\n{}", explain(&played));
     // The model in this process is to be RabbitMQ 4.0 to its clients: one snapshot for both. `local` is whatever
@@ -64,7 +76,8 @@ fn the_broker_closes_the_subjects_connections_alone(#[values("embedded", "contai
 #[test]
 fn no_scenario_is_left_out() {
     let source = include_str!("scenarios.rs");
-    for scenario in gauntlet_scenarios::select(&[]).expect("core") {
+    let all: Vec<String> = gauntlet_scenarios::SUITES.iter().map(|s| s.name.to_owned()).collect();
+    for scenario in gauntlet_scenarios::select(&all).expect("suites") {
         assert!(
             source.contains(&format!("\"{}\"", scenario.name)),
             "{} is not in the list above",

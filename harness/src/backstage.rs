@@ -48,6 +48,11 @@ impl Backstage {
 
     /// Declares the queue, durable, and the one that takes what is rejected from it.
     pub async fn declare(&self, queue: &str) -> Result<(), BackstageError> {
+        self.declare_one(&format!("{queue}{DEAD_SUFFIX}"), FieldTable::default()).await?;
+        self.declare_work(queue).await
+    }
+
+    async fn declare_work(&self, queue: &str) -> Result<(), BackstageError> {
         let dead = format!("{queue}{DEAD_SUFFIX}");
         let mut arguments = FieldTable::default();
         arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
@@ -55,22 +60,34 @@ impl Backstage {
             "x-dead-letter-routing-key".into(),
             AMQPValue::LongString(dead.as_str().into()),
         );
-        for (name, arguments) in [(dead.as_str(), FieldTable::default()), (queue, arguments)] {
-            self.channel
-                .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
-                .await
-                .map_err(failed(format!("declare the queue `{name}`")))?;
-        }
-        Ok(())
+        self.declare_one(queue, arguments).await
     }
 
-    /// Deletes the queue with all it holds, and declares it anew.
+    async fn declare_one(&self, name: &str, arguments: FieldTable) -> Result<(), BackstageError> {
+        let declared =
+            self.channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments);
+        declared.await.map(drop).map_err(failed(format!("declare the queue `{name}`")))
+    }
+
+    /// Deletes the queue with all it holds, and declares it anew in the same breath: nobody is to find it missing.
     pub async fn redeclare(&self, queue: &str) -> Result<(), BackstageError> {
-        self.channel
-            .queue_delete(queue.into(), QueueDeleteOptions::default())
-            .await
-            .map_err(failed(format!("delete the queue `{queue}`")))?;
-        self.declare(queue).await
+        let unanswered = QueueDeleteOptions { nowait: true, ..QueueDeleteOptions::default() };
+        self.delete_as(queue, unanswered).await?;
+        self.declare_work(queue).await
+    }
+
+    /// Deletes the queue with all it holds.
+    pub async fn delete(&self, queue: &str) -> Result<(), BackstageError> {
+        self.delete_as(queue, QueueDeleteOptions::default()).await
+    }
+
+    async fn delete_as(
+        &self,
+        queue: &str,
+        options: QueueDeleteOptions,
+    ) -> Result<(), BackstageError> {
+        let deleted = self.channel.queue_delete(queue.into(), options).await;
+        deleted.map(drop).map_err(failed(format!("delete the queue `{queue}`")))
     }
 
     /// Messages ready in the queue; those delivered and unsettled are not among them.

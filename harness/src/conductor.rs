@@ -4,6 +4,8 @@
 //! subject. It decides nothing about the outcome. Steps are played one after the other; a fault without
 //! `lasts` stays in force until [`Conductor::heal`].
 
+mod broker;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +13,13 @@ use gauntlet_network::{Edge, Fault, FaultId, Injection, Link, Point, Side};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backstage::{Backstage, BackstageError};
-use crate::broker::{Broker, BrokerError, Restart};
+use crate::backstage::BackstageError;
+use crate::broker::{Broker, BrokerError, BrokerFault};
 use crate::history::ledger::Ledger;
 use crate::history::{Moment, Phase, Progress, Recorder, What};
 use crate::plan::Plan;
 use crate::probe::Probe;
-use crate::scenario::{BrokerFault, Step, SubjectFault, Trigger, describe};
+use crate::scenario::{Step, SubjectFault, Trigger, describe};
 use crate::tap::StepTap;
 use crate::workload::Publisher;
 
@@ -48,6 +50,8 @@ pub struct Conductor<'a> {
     pub armed: Vec<(usize, FaultId)>,
     /// Steps in force until healing, whose lifting makes the path usable.
     pub in_force: Vec<usize>,
+    /// Faults of the broker in force until healing, and their steps.
+    pub ailing: Vec<(usize, BrokerFault)>,
 }
 
 /// The environment failed while the schedule played.
@@ -83,9 +87,13 @@ impl Conductor<'_> {
     /// Puts in force what is to go wrong before the subject starts.
     pub async fn arm_start_steps(&mut self) -> Result<(), ConductError> {
         for (index, step) in self.plan.steps.iter().enumerate() {
-            if let (Trigger::Start, Some(fault)) = (&step.when, &step.fault) {
-                let id = self.arm(index, step, fault).await?;
-                self.armed.push((index, id));
+            match (&step.when, &step.fault, &step.broker) {
+                (Trigger::Start, Some(fault), _) => {
+                    let id = self.arm(index, step, fault).await?;
+                    self.armed.push((index, id));
+                }
+                (Trigger::Start, None, Some(fault)) => self.on_broker(index, step, fault).await?,
+                _ => {}
             }
         }
         Ok(())
@@ -115,7 +123,9 @@ impl Conductor<'_> {
     /// A fault that slows or shapes and stays in force has work to be done under it.
     async fn work_under_what_shapes(&self, publisher: &mut Publisher) {
         let shapes = |s: &Step| {
-            s.lasts.is_none() && s.fault.as_ref().is_some_and(|f| outage(f) == Outage::None)
+            let broker = matches!(s.broker, Some(BrokerFault::ConsumerTimeout(_)));
+            let network = s.fault.as_ref().is_some_and(|f| outage(f) == Outage::None);
+            broker || (network && s.lasts.is_none())
         };
         if !self.plan.steps.iter().any(shapes) {
             return;
@@ -180,11 +190,11 @@ impl Conductor<'_> {
             let id = self.arm(index, step, fault).await?;
             return self.follow(index, step, id).await;
         }
+        if let Some(fault) = &step.broker {
+            return self.on_broker(index, step, fault).await;
+        }
         let fault = describe(step);
         self.recorder.record(What::Injected { step: index, fault });
-        if let Some(fault) = step.broker {
-            self.on_broker(index, fault).await?;
-        }
         if let Some(request) = step.subject {
             let note = match request {
                 SubjectFault::Stop => {
@@ -259,44 +269,9 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    async fn on_broker(&self, index: usize, fault: BrokerFault) -> Result<(), ConductError> {
-        let failed = |source| ConductError::Broker { step: index + 1, source };
-        let backstage_failed = |source| ConductError::Backstage { step: index + 1, source };
-        let restart = |how, note: &'static str| async move {
-            self.broker.down(how).await.map_err(failed)?;
-            self.fired(index, note);
-            let answered = self.broker.up().await.map_err(failed)?;
-            self.link.set_upstream(self.broker.addr());
-            self.recorder.record_at(answered.into_std(), What::PathUsable { step: index });
-            Ok(())
-        };
-        match fault {
-            BrokerFault::RestartApp => {
-                restart(Restart::App, "the broker's application stopped").await
-            }
-            BrokerFault::Restart => restart(Restart::Graceful, "the broker's node stopped").await,
-            BrokerFault::Kill => restart(Restart::Kill, "the broker's node was killed").await,
-            BrokerFault::CloseConnections => {
-                let closed = self.probe.close_connections(self.vhost).await.map_err(failed)?;
-                let note = format!("the broker closed {closed} connections");
-                self.fired(index, &note);
-                self.usable(index);
-                Ok(())
-            }
-            BrokerFault::RedeclareQueue => {
-                let url = self.broker.url(self.vhost);
-                let session = Backstage::open(&url).await.map_err(backstage_failed)?;
-                session.redeclare(&self.plan.queue).await.map_err(backstage_failed)?;
-                session.close().await;
-                self.fired(index, "the queue was deleted and declared anew");
-                self.usable(index);
-                Ok(())
-            }
-        }
-    }
-
     /// Lifts every fault, verified by read-back; the path is usable from here on.
     pub async fn heal(&mut self) -> Result<(), String> {
+        self.heal_broker().await?;
         self.link.lift_all().await.map_err(|e| e.to_string())?;
         let left = self.link.active();
         if !left.is_empty() {

@@ -157,6 +157,7 @@ async fn in_vhost(
         abort: abort.clone(),
         armed: Vec::new(),
         in_force: Vec::new(),
+        ailing: Vec::new(),
     };
     let job = job(plan, environment, &link, recorder, stop, abort);
     let mut stage = Stage {

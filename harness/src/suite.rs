@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use gauntlet_network::Seed;
 use tokio::process::Command;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
@@ -27,10 +27,6 @@ use crate::verdict::Verdict;
 pub fn default_jobs(broker: &BrokerSpec) -> usize {
     if *broker == BrokerSpec::Embedded { 24 } else { 8 }
 }
-
-/// Brokers started for one scenario, at a time: each takes a core while it starts, and time that subjects wait for
-/// a core counts as theirs.
-const OWN_BROKERS: usize = 1;
 
 /// One scenario against one consumer.
 #[derive(Clone)]
@@ -194,7 +190,7 @@ pub async fn run_suite(
         hear,
         broker: OnceCell::new(),
         permits: Semaphore::new(options.jobs.max(1)),
-        own: Semaphore::new(OWN_BROKERS),
+        own: Mutex::new(None),
         run,
     });
     // Whether there is a broker at all is known before anything is played.
@@ -206,10 +202,11 @@ pub async fn run_suite(
     }
     let reports = shared.clone().play(bouts).await;
     remove_empty(&made);
-    if let Some(broker) = shared.broker.get()
-        && let Err(error) = broker.stop().await
-    {
-        tracing::warn!(%error, "failed to stop the broker");
+    let own = shared.own.lock().await.take();
+    for broker in shared.broker.get().into_iter().chain(&own) {
+        if let Err(error) = broker.stop().await {
+            tracing::warn!(%error, "failed to stop the broker");
+        }
     }
     Ok(reports)
 }
@@ -236,8 +233,9 @@ struct Shared {
     hear: Hear,
     broker: OnceCell<Arc<Broker>>,
     permits: Semaphore,
-    /// For scenarios with a broker of their own.
-    own: Semaphore,
+    /// For scenarios that want a broker to themselves: they take turns at it. One is enough, for each takes a core while
+    /// it starts, and time that subjects wait for a core counts as theirs.
+    own: Mutex<Option<Arc<Broker>>>,
     run: RunId,
 }
 
@@ -280,8 +278,8 @@ impl Shared {
     async fn one(&self, number: usize, bout: &Bout, alone: bool) -> Arc<RunReport> {
         let scenario = &bout.scenario;
         let embedded = self.options.broker == BrokerSpec::Embedded;
-        let _own = match scenario.own_broker && !embedded {
-            true => Some(self.own.acquire().await),
+        let mut own = match scenario.own_broker && !embedded {
+            true => Some(self.own.lock().await),
             false => None,
         };
         let _permit = self.permits.acquire().await;
@@ -290,8 +288,15 @@ impl Shared {
         let dir = bout.dir.clone();
         let outcome = match self.options.apart {
             Some(make) if scenario.exclusive => self.apart(bout, make).await,
-            _ => match self.environment(number, scenario, alone).await {
-                Ok(environment) => self.judged(bout, environment, dir.as_deref()).await,
+            _ => match self.environment(number, scenario, alone, own.as_deref_mut()).await {
+                Ok(environment) => {
+                    let outcome = self.judged(bout, environment, dir.as_deref()).await;
+                    if let (RunOutcome::Broken(_), Some(own)) = (&outcome, own.as_deref_mut()) {
+                        // Whatever state it is in is not for the next scenario.
+                        self.stop_own(own).await;
+                    }
+                    outcome
+                }
                 Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
                 Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(format!("failed to {e}")),
             },
@@ -351,21 +356,29 @@ impl Shared {
         number: usize,
         scenario: &Scenario,
         alone: bool,
+        own: Option<&mut Option<Arc<Broker>>>,
     ) -> Result<Environment, RunOrSkip> {
-        if scenario.own_broker && matches!(self.options.broker, BrokerSpec::External { .. }) {
-            let why = "it takes the broker down, and this one is not ours; use --broker container or local";
-            return Err(RunOrSkip::Skip(why.into()));
+        if let Some(why) = scenario.refused_by(&self.options.broker) {
+            return Err(RunOrSkip::Skip(why));
         }
-        let broker = match (&self.options.broker, scenario.own_broker) {
+        let broker = match (&self.options.broker, own) {
             // It costs less than a virtual host elsewhere.
             (BrokerSpec::Embedded, _) => {
                 Arc::new(Broker::start(&self.options.broker, &self.run).await?)
             }
-            (_, true) => self.start_broker(Some(&scenario.name)).await?,
-            (_, false) => self.broker().await?,
+            (_, Some(Some(broker))) => broker.clone(),
+            (_, Some(none)) => none.insert(self.start_broker(Some(&scenario.name)).await?).clone(),
+            (_, None) => self.broker().await?,
         };
         let vhost = format!("gauntlet-{}-{number}-{}", self.run, scenario.name);
         Ok(Environment { broker, vhost, alone })
+    }
+
+    async fn stop_own(&self, own: &mut Option<Arc<Broker>>) {
+        let Some(broker) = own.take() else { return };
+        if let Err(error) = broker.stop().await {
+            tracing::warn!(%error, "failed to stop a broker that a scenario had to itself");
+        }
     }
 
     async fn judged(
@@ -379,7 +392,7 @@ impl Shared {
         let Entrant { name, promises, .. } = entrant;
         let plan = Plan::resolve(scenario, *seed, name, promises, &broker);
         let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
-        if (scenario.own_broker || self.options.broker == BrokerSpec::Embedded)
+        if self.options.broker == BrokerSpec::Embedded
             && let Err(error) = environment.broker.stop().await
         {
             tracing::warn!(%error, scenario = scenario.name, "failed to stop the scenario's broker");

@@ -21,7 +21,9 @@ macro_rules! files {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[Suite {
+pub const SUITES: &[Suite] = &[CORE, BROKER];
+
+const CORE: Suite = Suite {
     name: "core",
     about: "what every consumer meets sooner or later",
     files: files!["core":
@@ -50,7 +52,22 @@ pub const SUITES: &[Suite] = &[Suite {
         "leaks",
         "slow-handler",
     ],
-}];
+};
+
+const BROKER: Suite = Suite {
+    name: "broker",
+    about: "what a broker does to its consumers, at exact points of the protocol",
+    files: files!["broker":
+        "killed-after-ack",
+        "restart-at-deliver",
+        "memory-alarm",
+        "consumer-timeout",
+        "consume-unanswered",
+        "handshake-silence",
+        "cancelled",
+        "queue-away",
+    ],
+};
 
 /// A name that is neither a suite nor a scenario.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +86,11 @@ pub enum SelectError {
 }
 
 impl Suite {
+    /// The names of its scenarios.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().map(|(name, _)| *name)
+    }
+
     /// Its scenarios, parsed.
     pub fn scenarios(&self) -> Result<Vec<Scenario>, ScenarioError> {
         self.files.iter().map(|(name, text)| parse(name, text)).collect()
@@ -101,7 +123,7 @@ pub fn select(names: &[String]) -> Result<Vec<Scenario>, SelectError> {
 }
 
 fn all_names() -> impl Iterator<Item = &'static str> {
-    SUITES.iter().flat_map(|s| std::iter::once(s.name).chain(s.files.iter().map(|(name, _)| *name)))
+    SUITES.iter().flat_map(|s| std::iter::once(s.name).chain(s.names()))
 }
 
 fn unknown(name: &str) -> SelectError {

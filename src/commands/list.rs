@@ -1,5 +1,6 @@
 //! `gauntlet list`: the catalogues.
 
+use gauntlet_harness::broker::{self, fault::Needs};
 use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::mutants::MUTANTS;
 use gauntlet_network::fault::CATALOGUE;
@@ -29,6 +30,17 @@ pub fn execute(list: &List) -> Result<u8, Failure> {
         say("faults of the network");
         for fault in CATALOGUE {
             say(format!("  {:<22} {}", fault.name, fault.summary));
+        }
+    }
+    if wanted(Listed::Faults) {
+        say("faults of the broker");
+        for fault in broker::fault::CATALOGUE {
+            let only = match fault.needs {
+                Needs::Access => "",
+                Needs::Control => " (a broker of our own)",
+                Needs::Model => " (embedded only)",
+            };
+            say(format!("  {:<22} {}{only}", fault.name, fault.summary));
         }
     }
     if wanted(Listed::Mutants) {

@@ -70,17 +70,28 @@ pub fn broker(kind: &str) -> Option<Arc<Broker>> {
     shared(kind).map_err(|why| skip(kind, &why)).ok()
 }
 
-/// Plays a scenario on a broker of this kind and judges it. The run is kept when `GAUNTLET_KEEP` names a directory.
+/// The broker of this kind for scenarios that want one to themselves: they take turns at it.
+fn alone(kind: &str) -> &'static Mutex<Option<Arc<Broker>>> {
+    static CONTAINER: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
+    static LOCAL: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
+    if kind == "container" { &CONTAINER } else { &LOCAL }
+}
+
+/// Plays a scenario on a broker of this kind and judges it; nothing where such a broker cannot be made to. The run is
+/// kept when `GAUNTLET_KEEP` names a directory.
 pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
-    // One own broker at a time: each takes a core to start.
-    static OWN: Mutex<()> = Mutex::new(());
+    let spec: BrokerSpec = kind.parse().expect("a kind of broker");
+    if scenario.refused_by(&spec).is_some() {
+        return None;
+    }
     let embedded = kind == "embedded";
-    let _turn_to_start = (scenario.own_broker && !embedded)
-        .then(|| OWN.lock().unwrap_or_else(PoisonError::into_inner));
-    let its_own = scenario.own_broker || embedded;
-    let broker = match its_own {
-        true => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
-        false => broker(kind)?,
+    let mut turn = (scenario.own_broker && !embedded)
+        .then(|| alone(kind).lock().unwrap_or_else(PoisonError::into_inner));
+    let broker = match turn.as_mut().map(|turn| turn.take()) {
+        Some(Some(kept)) => kept,
+        Some(None) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
+        None if embedded => RUNTIME.block_on(own(kind)).expect("the model starts"),
+        None => broker(kind)?,
     };
     // However many tests there are, this many play at a time: more than that, and two cores are what is tested.
     static PLAYING: Semaphore = Semaphore::const_new(8);
@@ -97,8 +108,14 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
     let history = RUNTIME.block_on(run(&plan, entrant, &environment, dir.as_deref()));
-    if its_own {
+    if embedded {
         RUNTIME.block_on(broker.stop()).expect("the broker stops");
+    }
+    match turn {
+        // Whatever state it is in after an error is not for the next one.
+        Some(mut turn) if history.is_ok() => *turn = Some(broker),
+        Some(_) => RUNTIME.block_on(broker.stop()).expect("the broker stops"),
+        None => {}
     }
     let history = history.expect("the environment holds");
     let judgement = judge(&plan, &history);

@@ -54,12 +54,15 @@ pub fn story(history: &History) -> String {
 /// Without what is the run's own: the virtual host's name and the consumers' tags.
 fn redacted(words: &str) -> String {
     let mut words = words.to_owned();
-    for (field, shown) in
-        [("ctag=\"", "CTAG"), ("vhost=\"gauntlet", "VHOST"), ("vhost=\"test", "VHOST")]
-    {
+    for (field, quote, shown) in [
+        ("ctag=\"", '"', "CTAG"),
+        ("vhost=\"gauntlet", '"', "VHOST"),
+        ("vhost=\"test", '"', "VHOST"),
+        ("in vhost 'test", '\'', "VHOST"),
+    ] {
         let Some(at) = words.find(field) else { continue };
-        let from = at + field.find('"').map_or(0, |n| n + 1);
-        let to = words[from..].find('"').map_or(words.len(), |n| from + n);
+        let from = at + field.find(quote).map_or(0, |n| n + 1);
+        let to = words[from..].find(quote).map_or(words.len(), |n| from + n);
         words.replace_range(from..to, shown);
     }
     words

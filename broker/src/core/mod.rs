@@ -132,6 +132,7 @@ impl Core {
         let id = ConnectionId(self.model.number());
         let mut connection = Connection::new(id, peer, self.config.addr);
         connection.is_mute = self.faults.silence;
+        self.faults.unanswered += u64::from(self.faults.silence);
         if !connection.is_mute {
             let until = self.now + self.config.handshake_timeout;
             self.timers.set(Timer::Handshake(id), Some(until));

@@ -1,5 +1,7 @@
 //! Faults as calls: each has happened when the call returns.
 
+use std::time::Duration;
+
 use super::{ReplyRule, Trigger};
 use crate::connection::State;
 use crate::core::{ConnectionId, Core};
@@ -90,6 +92,11 @@ impl Core {
         self.faults.counts()
     }
 
+    /// How many replies were held back since the node began, and how many connections were not answered.
+    pub fn touched(&self) -> (u64, u64) {
+        self.faults.touched()
+    }
+
     /// Connections made while this is on are accepted and never answered; when it ends they are.
     pub fn set_silence(&mut self, on: bool) {
         self.faults.silence = on;
@@ -103,6 +110,13 @@ impl Core {
             }
             self.wake(id);
         }
+    }
+
+    /// After how long an unsettled delivery closes its channel, and how often that is looked at: for channels opened
+    /// from now on.
+    pub fn set_consumer_timeout(&mut self, timeout: Duration, tick: Duration) {
+        self.config.consumer_timeout = timeout;
+        self.config.consumer_timeout_tick = tick;
     }
 
     /// Closes a connection with 320 and `reason`. Whether it was there and open.

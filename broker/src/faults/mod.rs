@@ -73,6 +73,10 @@ pub(crate) struct Faults {
     triggers: Vec<Trigger>,
     replies: Vec<ReplyRule>,
     fired: u64,
+    /// Replies held back so far.
+    held: u64,
+    /// Connections not answered so far.
+    pub unanswered: u64,
 }
 
 /// What a method has set off.
@@ -110,6 +114,11 @@ impl Faults {
         (self.fired, self.triggers.len())
     }
 
+    /// How many replies were held back, and how many connections not answered.
+    pub fn touched(&self) -> (u64, u64) {
+        (self.held, self.unanswered)
+    }
+
     /// A method passes.
     pub fn reached(&mut self, way: Way, method: MethodId) -> Fired {
         let mut fired = Fired::default();
@@ -143,6 +152,7 @@ impl Faults {
             return None;
         }
         let withheld = rule.withheld;
+        self.held += 1;
         if let Some(count) = &mut rule.count {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -183,5 +193,6 @@ mod tests {
         faults.withhold(ReplyRule { method: ACK, skip: 1, count: Some(2), withheld });
         let held: Vec<bool> = (0..4).map(|_| faults.withholds(ACK).is_some()).collect();
         assert_eq!(held, [false, true, true, false]);
+        assert_eq!(faults.touched(), (2, 0));
     }
 }

@@ -151,7 +151,7 @@ impl Container {
         let mut state = self.state.lock().await;
         let done = match how {
             Restart::App => {
-                self.ctl("stop_app").await?;
+                self.ctl(&["stop_app"]).await?;
                 state.app_stopped = true;
                 return Ok(());
             }
@@ -184,7 +184,7 @@ impl Container {
     pub(super) async fn up(&self) -> Result<(), BrokerError> {
         let mut state = self.state.lock().await;
         if state.app_stopped {
-            self.ctl("start_app").await?;
+            self.ctl(&["start_app"]).await?;
             state.app_stopped = false;
             return Ok(());
         }
@@ -241,9 +241,9 @@ impl Container {
         Ok(())
     }
 
-    async fn ctl(&self, word: &str) -> Result<(), BrokerError> {
+    pub(super) async fn ctl(&self, words: &[&str]) -> Result<(), BrokerError> {
         // The exit code as the condition to wait for: the future that asks for it afterwards is not `Send`.
-        let command = ExecCommand::new(["rabbitmqctl", word])
+        let command = ExecCommand::new(["rabbitmqctl"].iter().chain(words).copied())
             .with_cmd_ready_condition(CmdWaitFor::exit_code(0));
         let why = match timeout(ENGINE, self.handle.exec(command)).await {
             Ok(Ok(_)) => return Ok(()),
@@ -251,7 +251,7 @@ impl Container {
             Err(_late) => format!("it did not end within {} s", ENGINE.as_secs()),
         };
         Err(BrokerError::Command {
-            command: format!("docker exec {} rabbitmqctl {word}", self.name),
+            command: format!("docker exec {} rabbitmqctl {}", self.name, words.join(" ")),
             why,
         })
     }

@@ -31,6 +31,10 @@ impl Embedded {
         Ok(Embedded(Arc::new(broker.map_err(failed)?)))
     }
 
+    pub(super) fn model(&self) -> &Broker {
+        &self.0
+    }
+
     pub(super) fn amqp(&self) -> std::net::SocketAddr {
         self.0.addr()
     }

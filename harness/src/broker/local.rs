@@ -96,7 +96,7 @@ impl Local {
         let mut state = self.state.lock().await;
         match how {
             Restart::App => {
-                self.ctl("stop_app").await?;
+                self.ctl(&["stop_app"]).await?;
                 state.app_stopped = true;
                 Ok(())
             }
@@ -111,7 +111,7 @@ impl Local {
         if state.node.is_none() {
             self.start_node(&mut state)?;
         } else if state.app_stopped {
-            self.ctl("start_app").await?;
+            self.ctl(&["start_app"]).await?;
         }
         state.app_stopped = false;
         Ok(())
@@ -280,11 +280,13 @@ impl Local {
         Ok(())
     }
 
-    async fn ctl(&self, word: &str) -> Result<(), BrokerError> {
+    pub(super) async fn ctl(&self, words: &[&str]) -> Result<(), BrokerError> {
         let mut command = self.command(&self.programs.ctl);
-        command.arg(word).kill_on_drop(true);
-        let failed =
-            |why: String| BrokerError::Command { command: format!("rabbitmqctl {word}"), why };
+        command.args(words).kill_on_drop(true);
+        let failed = |why: String| BrokerError::Command {
+            command: format!("rabbitmqctl {}", words.join(" ")),
+            why,
+        };
         let output = match timeout(STOPPING, command.output()).await {
             Ok(output) => output.map_err(|error| failed(error.to_string()))?,
             Err(_late) => {

@@ -17,6 +17,7 @@ mod docker;
 mod embedded;
 mod error;
 mod external;
+pub mod fault;
 mod hello;
 mod local;
 mod look;
@@ -39,6 +40,7 @@ use tokio::time::Instant;
 
 pub use available::{available, choose};
 pub use error::BrokerError;
+pub use fault::BrokerFault;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
 pub use spec::BrokerSpec;
@@ -400,6 +402,23 @@ impl Broker {
             Node::Container(container) => container.log(lines).await,
             Node::Local(local) => last_lines(&local.log().await, lines),
             Node::Embedded(_) | Node::External(_) => String::new(),
+        }
+    }
+
+    /// The model, where the broker is one.
+    pub(crate) fn model(&self) -> Option<&gauntlet_broker::Broker> {
+        match &self.node {
+            Node::Embedded(embedded) => Some(embedded.model()),
+            _ => None,
+        }
+    }
+
+    /// Has RabbitMQ's node evaluate an expression (`rabbitmqctl eval`).
+    async fn eval(&self, expression: &str) -> Result<(), BrokerError> {
+        match &self.node {
+            Node::Container(container) => container.ctl(&["eval", expression]).await,
+            Node::Local(local) => local.ctl(&["eval", expression]).await,
+            Node::Embedded(_) | Node::External(_) => Err(self.not_ours("evaluate an expression")),
         }
     }
 

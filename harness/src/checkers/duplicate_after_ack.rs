@@ -86,7 +86,7 @@ fn repeated(case: &Case<'_>, id: u32, message: &Message) -> Option<(Ack, Mark, S
 fn broker_restarted(case: &Case<'_>, from: Mark, to: Mark) -> bool {
     use BrokerFault::{Kill, Restart, RestartApp};
     case.ledger.steps.iter().any(|(i, step)| {
-        let broker = case.plan.steps.get(*i).and_then(|s| s.broker);
+        let broker = case.plan.steps.get(*i).and_then(|s| s.broker.as_ref());
         matches!(broker, Some(Kill | Restart | RestartApp))
             && step.injected.is_some_and(|at| at < to)
             && step.usable.last().is_none_or(|at| *at > from)

@@ -1,6 +1,7 @@
 //! Reading a scenario file: unknown keys are refused with the nearest name, values with their bounds.
 
-use super::{Scenario, Step, Trigger};
+use super::{BrokerFault, Scenario, Step, Trigger};
+use crate::broker::fault::{About, Needs};
 use crate::checkers::CHECKERS;
 
 /// A scenario file that cannot be used.
@@ -113,16 +114,21 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
     if given.iter().filter(|g| **g).count() != 1 {
         return Err("needs exactly one of `fault`, `broker` and `subject`".into());
     }
-    if step.fault.is_none()
-        && (step.connections.is_some() || matches!(step.when, Trigger::Frame { .. }))
-    {
-        return Err("has `connections` or a `frame` trigger: these go with `fault` only".into());
+    if let Some(fault) = &step.broker {
+        check_broker_step(s, step, fault)?;
     }
-    if step.fault.is_none() && step.lasts.is_some() {
-        return Err("has `lasts`: that goes with `fault` only".into());
+    if step.fault.is_none() && step.connections.is_some() {
+        return Err("has `connections`: that goes with `fault` only".into());
     }
-    if step.fault.is_none() && (step.when == Trigger::Start || step.resets) {
-        return Err("has `when = \"start\"` or `resets`: these go with `fault` only".into());
+    let stands = step.broker.as_ref().is_some_and(|f| f.about().lasts);
+    if step.resets && step.fault.is_none() && !stands {
+        return Err("has `resets`: that goes with what stays in force".into());
+    }
+    if step.subject.is_some() && matches!(step.when, Trigger::Frame { .. } | Trigger::Start) {
+        return Err("has a `frame` trigger or `when = \"start\"`: not with `subject`".into());
+    }
+    if step.subject.is_some() && step.lasts.is_some() {
+        return Err("has `lasts`: that does not go with `subject`".into());
     }
     within("repeat", step.repeat, 1, 10_000)?;
     let messages = s.workload.messages;
@@ -132,6 +138,36 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
             "has `when.handled_between` from {from} to {to}: `from` must be below `to`"
         )),
         Trigger::HandledBetween { to, .. } => within("when.handled_between.to", to, 1, messages),
+        _ => Ok(()),
+    }
+}
+
+fn check_broker_step(s: &Scenario, step: &Step, fault: &BrokerFault) -> Result<(), String> {
+    fault.check()?;
+    let About { name, needs, lasts, at_frame, .. } = fault.about();
+    if *needs == Needs::Control && !s.own_broker {
+        return Err(format!(
+            "has `{name}`, which concerns the whole broker: the scenario needs `own_broker = true`"
+        ));
+    }
+    if step.lasts.is_some() && !lasts {
+        return Err(format!("has `lasts`: `{name}` is over at once"));
+    }
+    if step.lasts.is_some() && matches!(fault, BrokerFault::Withhold { count: Some(_), .. }) {
+        return Err("has `lasts` and `withhold.count`: give one of them".into());
+    }
+    if matches!(step.when, Trigger::Frame { .. }) && !at_frame {
+        return Err(format!("has a `frame` trigger: `{name}` cannot be anchored to one"));
+    }
+    let before = matches!(fault, BrokerFault::ConsumerTimeout(_));
+    let standing = *needs == Needs::Model && *lasts;
+    match step.when == Trigger::Start {
+        true if !before && !standing => {
+            Err(format!("has `when = \"start\"`: `{name}` needs a subject that runs"))
+        }
+        false if before => {
+            Err(format!("has `{name}`, which concerns new channels: write `when = \"start\"`"))
+        }
         _ => Ok(()),
     }
 }
@@ -163,7 +199,27 @@ mod tests {
         "[[step]]\nwhen = { handled = 300 }\nbroker = \"kill\"",
         "`when.handled` is 300: 0 to 299"
     )]
-    #[case("[[step]]\nwhen = \"idle\"\nbroker = \"kill\"\nlasts = \"1s\"", "`lasts`")]
+    #[case("[[step]]\nwhen = \"idle\"\nbroker = \"kill\"", "`own_broker = true`")]
+    #[case(
+        "own_broker = true\n[[step]]\nwhen = \"idle\"\nbroker = \"kill\"\nlasts = \"1s\"",
+        "`lasts`: `kill` is over at once"
+    )]
+    #[case(
+        "[[step]]\nwhen = \"idle\"\nbroker = { withhold = { reply = \"basic.consume-okay\" } }",
+        "\"basic.consume-okay\""
+    )]
+    #[case(
+        "[[step]]\nwhen = { frame = { way = \"to_broker\", name = \"basic.ack\", edge = \"before\" } }\nbroker = \"silence\"",
+        "`silence` cannot be anchored"
+    )]
+    #[case(
+        "[[step]]\nwhen = \"start\"\nbroker = \"close_connections\"",
+        "`close_connections` needs a subject that runs"
+    )]
+    #[case(
+        "own_broker = true\n[[step]]\nwhen = \"idle\"\nbroker = { consumer_timeout = \"1s\" }",
+        "write `when = \"start\"`"
+    )]
     fn what_is_wrong_is_quoted(#[case] tail: &str, #[case] expect: &str) {
         let text = format!("{HEAD}{tail}\n");
         let error = parse("x", &text).expect_err("must be refused").to_string();

@@ -3,7 +3,7 @@
 //! Owns the file format and its validation; everything that can be refused is refused here, before
 //! any I/O. It does not play anything: [`crate::plan`] resolves it, [`crate::run`] plays it.
 
-mod duration;
+pub(crate) mod duration;
 mod file;
 mod words;
 
@@ -12,6 +12,9 @@ use std::time::Duration;
 use gauntlet_network::{Edge, Fault, Way};
 use serde::{Deserialize, Serialize};
 
+use crate::broker::BrokerSpec;
+
+pub use crate::broker::BrokerFault;
 pub use file::{ScenarioError, nearest, parse};
 pub use words::describe;
 
@@ -47,6 +50,13 @@ pub struct Scenario {
     /// What must come of it.
     #[serde(default)]
     pub expect: Expect,
+}
+
+impl Scenario {
+    /// Why it cannot be played on such a broker, if that is so.
+    pub fn refused_by(&self, broker: &BrokerSpec) -> Option<String> {
+        self.steps.iter().filter_map(|s| s.broker.as_ref()?.refused_by(broker)).next()
+    }
 }
 
 /// What is published, by a publisher with confirms that no fault touches.
@@ -174,22 +184,6 @@ pub enum Trigger {
         /// Before it, after it, or `{ inside = n }` octets into it.
         edge: Edge,
     },
-}
-
-/// What can happen to a broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum BrokerFault {
-    /// The application stops and starts within its node (connections get CONNECTION_FORCED).
-    RestartApp,
-    /// The node stops and starts.
-    Restart,
-    /// The node is killed and starts.
-    Kill,
-    /// The broker closes all the subject's connections.
-    CloseConnections,
-    /// The queue is deleted and declared anew; what was in it is published again by nobody.
-    RedeclareQueue,
 }
 
 /// What can happen to a subject.

@@ -50,15 +50,39 @@ fn what(step: &Step) -> String {
     if let Some(fault) = &step.fault {
         return fault_in_words(fault);
     }
-    match (step.broker, step.subject) {
-        (Some(BrokerFault::RestartApp), _) => "the broker's application restarts".into(),
-        (Some(BrokerFault::Restart), _) => "the broker restarts".into(),
-        (Some(BrokerFault::Kill), _) => "the broker is killed and started again".into(),
-        (Some(BrokerFault::CloseConnections), _) => "the broker closes all connections".into(),
-        (Some(BrokerFault::RedeclareQueue), _) => "the queue is deleted and declared anew".into(),
-        (_, Some(SubjectFault::Stop)) => "the subject is asked to stop".into(),
-        (_, Some(SubjectFault::Abort)) => "the subject is asked to stop at once".into(),
-        (None, None) => "nothing".into(),
+    if let Some(fault) = &step.broker {
+        return of_broker(fault);
+    }
+    match step.subject {
+        Some(SubjectFault::Stop) => "the subject is asked to stop".into(),
+        Some(SubjectFault::Abort) => "the subject is asked to stop at once".into(),
+        None => "nothing".into(),
+    }
+}
+
+fn of_broker(fault: &BrokerFault) -> String {
+    match fault {
+        BrokerFault::RestartApp => "the broker's application restarts".into(),
+        BrokerFault::Restart => "the broker restarts".into(),
+        BrokerFault::Kill => "the broker is killed and started again".into(),
+        BrokerFault::CloseConnections => "the broker closes all connections".into(),
+        BrokerFault::CancelConsumers => "the broker cancels the consumers".into(),
+        BrokerFault::RedeclareQueue => "the queue is deleted and declared anew".into(),
+        BrokerFault::DeleteQueue => "the queue is deleted".into(),
+        BrokerFault::MemoryAlarm => "the broker's memory alarm".into(),
+        BrokerFault::ConsumerTimeout(timeout) => {
+            format!("a delivery unsettled for {} closes its channel", time(*timeout))
+        }
+        BrokerFault::Withhold { reply, skip, count } => {
+            let which = match count {
+                None => "every".to_owned(),
+                Some(1) => "one".to_owned(),
+                Some(n) => n.to_string(),
+            };
+            let after = if *skip > 0 { format!(", after the first {skip}") } else { String::new() };
+            format!("{which} {reply} is never sent{after}")
+        }
+        BrokerFault::Silence => "new connections are accepted and never answered".into(),
     }
 }
 
