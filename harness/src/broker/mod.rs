@@ -41,6 +41,8 @@ pub use available::{available, choose};
 pub use error::BrokerError;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
+pub(crate) use place::{Mark, SUBJECT_VARIABLE};
+pub(crate) use reaper::Reaper;
 pub use spec::BrokerSpec;
 pub use sweep::{Swept, sweep};
 

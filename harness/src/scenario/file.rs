@@ -1,6 +1,6 @@
 //! Reading a scenario file: unknown keys are refused with the nearest name, values with their bounds.
 
-use super::{Scenario, Step, Trigger};
+use super::{Scenario, Step, SubjectFault, Trigger};
 use crate::checkers::CHECKERS;
 
 /// A scenario file that cannot be used.
@@ -51,7 +51,7 @@ fn story(text: &str) -> String {
 }
 
 /// "unknown field `stpe`, expected one of `step`, ..." becomes "; did you mean `step`?".
-fn nearest_hint(message: &str) -> String {
+pub fn nearest_hint(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(given) = quoted.next().filter(|_| message.starts_with("unknown")) else {
         return String::new();
@@ -86,6 +86,7 @@ fn check(s: &Scenario) -> Result<(), String> {
         return Err(format!("`workload.rate` is {rate}: 0.1 to 1000000 messages per second"));
     }
     within("subject.workers", s.subject.workers.into(), 1, 100)?;
+    within("subject.copies", s.subject.copies.into(), 1, 50)?;
     within("subject.prefetch", s.subject.prefetch.into(), 1, 65_535)?;
     for pattern in &s.expect.sees {
         if !(pattern.starts_with("> ") || pattern.starts_with("< ")) {
@@ -113,13 +114,16 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
     if given.iter().filter(|g| **g).count() != 1 {
         return Err("needs exactly one of `fault`, `broker` and `subject`".into());
     }
-    if step.fault.is_none()
-        && (step.connections.is_some() || matches!(step.when, Trigger::Frame { .. }))
-    {
-        return Err("has `connections` or a `frame` trigger: these go with `fault` only".into());
+    let kills = step.subject == Some(SubjectFault::Kill);
+    let by_frame = matches!(step.when, Trigger::Frame { .. });
+    if step.fault.is_none() && (step.connections.is_some() || by_frame && !kills) {
+        return Err(
+            "has `connections` or a `frame` trigger: these go with `fault`, the trigger with `subject = \"kill\"` too"
+                .into(),
+        );
     }
-    if step.fault.is_none() && step.lasts.is_some() {
-        return Err("has `lasts`: that goes with `fault` only".into());
+    if step.fault.is_none() && step.lasts.is_some() && step.subject != Some(SubjectFault::Pause) {
+        return Err("has `lasts`: that goes with `fault` and `subject = \"pause\"` only".into());
     }
     if step.fault.is_none() && (step.when == Trigger::Start || step.resets) {
         return Err("has `when = \"start\"` or `resets`: these go with `fault` only".into());

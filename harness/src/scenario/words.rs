@@ -58,6 +58,11 @@ fn what(step: &Step) -> String {
         (Some(BrokerFault::RedeclareQueue), _) => "the queue is deleted and declared anew".into(),
         (_, Some(SubjectFault::Stop)) => "the subject is asked to stop".into(),
         (_, Some(SubjectFault::Abort)) => "the subject is asked to stop at once".into(),
+        (_, Some(SubjectFault::Kill)) => "the subject is killed and started again".into(),
+        (_, Some(SubjectFault::Pause)) => "the subject is stopped in its tracks".into(),
+        (_, Some(SubjectFault::Replace)) => {
+            "a copy of the subject is asked to stop while another one starts".into()
+        }
         (None, None) => "nothing".into(),
     }
 }
