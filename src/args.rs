@@ -1,10 +1,13 @@
 //! The command line's words.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use gauntlet_harness::broker::{BrokerError, BrokerSpec};
+use gauntlet_harness::subject::{HealthPromise, Promised, Promises};
 use gauntlet_harness::suite::default_jobs;
 use gauntlet_network::Seed;
 
@@ -44,6 +47,9 @@ pub enum Command {
     Broker(Broker),
 }
 
+/// Scenarios at a time against a command, unless somebody says otherwise.
+const PROCESSES: usize = 6;
+
 /// How runs are made.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Environment {
@@ -59,7 +65,7 @@ pub struct Environment {
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
-    /// Scenarios at a time [default: 24 with embedded brokers, which each has its own of; 8 on one they share]
+    /// Scenarios at a time [default: 24 with embedded brokers, which each has its own of; 8 on one they share; 6 against a command]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
 }
@@ -74,9 +80,10 @@ impl Environment {
         }
     }
 
-    /// How many scenarios at a time on this broker.
-    pub fn jobs(&self, broker: &BrokerSpec) -> usize {
-        self.jobs.map_or_else(|| default_jobs(broker), usize::from)
+    /// How many scenarios at a time on this broker; processes take more to start than tasks do.
+    pub fn jobs(&self, broker: &BrokerSpec, processes: bool) -> usize {
+        let most = if processes { PROCESSES } else { usize::MAX };
+        self.jobs.map_or_else(|| default_jobs(broker).min(most), usize::from)
     }
 }
 
@@ -99,15 +106,125 @@ pub struct Run {
     pub names: Vec<String>,
     #[command(flatten)]
     pub environment: Environment,
-    /// The consumer: `reference`, `control`, or a mutant's name
-    #[arg(long, value_name = "NAME", default_value = "reference")]
+    /// The consumer: `reference`, `control`, or a mutant's name; not with a command
+    #[arg(long, value_name = "NAME", default_value = "reference", conflicts_with = "command")]
     pub subject: String,
+    /// A consumer of your own, in any language: what starts it. It finds the broker by AMQP_URL and GAUNTLET_QUEUE (docs/subjects.md)
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+    #[command(flatten)]
+    pub promises: Promising,
     /// Runs each scenario so many times; the seed differs from round to round
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
     /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// What a command is held to. Without a word: it reconnects, handles before it acks, drains when asked to stop, keeps to its prefetch.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Promises of a command")]
+pub struct Promising {
+    /// A TOML file of promises (docs/subjects.md); the flags below go over it
+    #[arg(long, value_name = "FILE", requires = "command")]
+    promises: Option<PathBuf>,
+    /// It does not come back by itself after trouble
+    #[arg(long, requires = "command")]
+    no_reconnects: bool,
+    /// It may settle messages it has not handled
+    #[arg(long, requires = "command")]
+    at_most_once: bool,
+    /// It may drop what it is at when asked to stop
+    #[arg(long, requires = "command")]
+    no_drains: bool,
+    /// It chooses its own prefetch
+    #[arg(long, requires = "command")]
+    no_prefetch: bool,
+    /// It does not repeat an effect it has had
+    #[arg(long, requires = "command")]
+    dedups: bool,
+    /// It keeps to the heartbeat it is told
+    #[arg(long, requires = "command")]
+    heartbeats: bool,
+    /// It recovers within this, like `5s` [default: 15s]
+    #[arg(long, value_name = "TIME", requires = "command")]
+    recovers_within: Option<Span>,
+    /// It stops within this [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "command")]
+    stops_within: Option<Span>,
+    /// It serves its health truthfully at GAUNTLET_HEALTH, under this path
+    #[arg(long, value_name = "PATH", requires = "command")]
+    health: Option<String>,
+}
+
+/// A time as people write it.
+#[derive(Clone, Copy, Debug)]
+struct Span(Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Span, String> {
+        let given = humantime::parse_duration(text);
+        given.map(Span).map_err(|e| format!("{e}; write it like `500ms` or `5s`"))
+    }
+}
+
+impl Promising {
+    /// All of it: the file, and the flags over it. An error says what is wrong.
+    pub fn promises(&self) -> Result<Promises, String> {
+        let said = match &self.promises {
+            None => Promised::default(),
+            Some(path) => {
+                let named = |e: &dyn std::fmt::Display| format!("promises {}: {e}", path.display());
+                let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+                Promised::parse(&text).map_err(|e| named(&e))?
+            }
+        };
+        let given = |flag: bool, says: bool, file: Option<bool>| flag.then_some(says).or(file);
+        let time = |flag: Option<Span>, file: Option<Duration>| flag.map(|span| span.0).or(file);
+        let health = self
+            .health
+            .clone()
+            .map(|path| HealthPromise { path, ..said.health.clone().unwrap_or_default() });
+        let said = Promised {
+            reconnects: given(self.no_reconnects, false, said.reconnects),
+            at_least_once: given(self.at_most_once, false, said.at_least_once),
+            drains: given(self.no_drains, false, said.drains),
+            prefetch: given(self.no_prefetch, false, said.prefetch),
+            dedups: given(self.dedups, true, said.dedups),
+            heartbeats: given(self.heartbeats, true, said.heartbeats),
+            recovers_within: time(self.recovers_within, said.recovers_within),
+            stops_within: time(self.stops_within, said.stops_within),
+            health: health.or(said.health.clone()),
+            ..said
+        };
+        Ok(said.over(Promises::of_a_process()))
+    }
+
+    /// The flags as they were given, for the command that repeats a run.
+    pub fn in_words(&self) -> String {
+        let flags = [
+            (self.no_reconnects, "--no-reconnects"),
+            (self.at_most_once, "--at-most-once"),
+            (self.no_drains, "--no-drains"),
+            (self.no_prefetch, "--no-prefetch"),
+            (self.dedups, "--dedups"),
+            (self.heartbeats, "--heartbeats"),
+        ];
+        let mut words: Vec<String> =
+            flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()).collect();
+        let file = self.promises.as_ref().map(|path| format!("--promises {}", path.display()));
+        let time = |flag: &str, span: Option<Span>| {
+            span.map(|span| format!("{flag} '{}'", humantime::format_duration(span.0)))
+        };
+        words.extend(file);
+        words.extend(time("--recovers-within", self.recovers_within));
+        words.extend(time("--stops-within", self.stops_within));
+        words.extend(self.health.as_ref().map(|path| format!("--health {path}")));
+        words.iter().map(|word| format!("{word} ")).collect()
+    }
 }
 
 /// `gauntlet list`

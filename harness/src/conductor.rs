@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backstage::BackstageError;
 use crate::broker::{Broker, BrokerError, BrokerFault};
-use crate::history::ledger::Ledger;
+use crate::history::ledger::{Ledger, Settle};
 use crate::history::{Moment, Phase, Progress, Recorder, What};
 use crate::plan::Plan;
 use crate::probe::Probe;
-use crate::scenario::{Step, SubjectFault, Trigger, describe};
+use crate::scenario::{Step, Trigger, describe};
+use crate::subject::process::Fleet;
 use crate::tap::StepTap;
 use crate::workload::Publisher;
 
@@ -46,6 +47,8 @@ pub struct Conductor<'a> {
     pub stop: CancellationToken,
     /// Tells the subject to stop at once.
     pub abort: CancellationToken,
+    /// The subject's processes, once started, where it has some of its own.
+    pub fleet: Option<Fleet>,
     /// Steps armed before the start, not yet followed.
     pub armed: Vec<(usize, FaultId)>,
     /// Steps in force until healing, whose lifting makes the path usable.
@@ -154,11 +157,11 @@ impl Conductor<'_> {
             }
             Trigger::Handled(n) => {
                 let enough = |l: &Ledger| {
-                    let missing = || format!("{} of {n} messages handled", l.handled);
+                    let missing = || format!("{} of {n} messages handled", l.done());
                     // What is in flight is handled while the last fault is still being recovered from: a fault
                     // that finds no connection would touch nothing.
                     let connected = || "no consumer is subscribed".to_owned();
-                    match l.handled >= n {
+                    match l.done() >= n {
                         true => alive(l, Progress::when(l.consuming(), connected)),
                         false => alive(l, Progress::when(false, missing)),
                     }
@@ -193,36 +196,27 @@ impl Conductor<'_> {
         if let Some(fault) = &step.broker {
             return self.on_broker(index, step, fault).await;
         }
-        let fault = describe(step);
-        self.recorder.record(What::Injected { step: index, fault });
         if let Some(request) = step.subject {
-            let note = match request {
-                SubjectFault::Stop => {
-                    self.recorder.record(What::StopRequested);
-                    self.stop.cancel();
-                    "asked to stop"
-                }
-                SubjectFault::Abort => {
-                    self.recorder.record(What::AbortRequested);
-                    self.abort.cancel();
-                    "asked to stop at once"
-                }
-            };
-            self.fired(index, note);
+            return self.on_subject(index, step, request).await;
         }
         Ok(())
     }
 
-    fn usable(&self, step: usize) {
+    pub(crate) fn usable(&self, step: usize) {
         self.recorder.record(What::PathUsable { step });
     }
 
-    fn fired(&self, step: usize, note: &str) {
+    pub(crate) fn fired(&self, step: usize, note: &str) {
         self.recorder.record(What::Fired { step, conn: None, note: note.to_owned() });
     }
 
     /// Injects the step's fault; when this returns, the next byte, or the armed point, feels it.
-    async fn arm(&self, index: usize, step: &Step, fault: &Fault) -> Result<FaultId, ConductError> {
+    pub(crate) async fn arm(
+        &self,
+        index: usize,
+        step: &Step,
+        fault: &Fault,
+    ) -> Result<FaultId, ConductError> {
         let failed = |source| ConductError::Fault { step: index + 1, source };
         let mut injection = Injection::from(fault.clone());
         if let Trigger::Frame { way, name, nth, edge } = &step.when {
@@ -328,7 +322,8 @@ fn fires_by_itself(step: &Step) -> Option<usize> {
     }
 }
 
-fn fired_times(l: &Ledger, step: usize, wanted: usize) -> Progress {
+/// Whether the step has fired so often.
+pub fn fired_times(l: &Ledger, step: usize, wanted: usize) -> Progress {
     let fired = l.steps.get(&step).map_or(0, |s| s.fired.len());
     Progress::when(fired >= wanted, || format!("the fault fired {fired} of {wanted} times"))
 }
@@ -351,17 +346,24 @@ fn recovered(l: &Ledger) -> Progress {
     let since = |h: &crate::history::ledger::Handling| {
         h.start >= *usable && h.end.is_some_and(|(_, ok)| ok)
     };
-    let handled = l.messages.values().rev().flat_map(|m| &m.handlings).any(since);
+    let acked = |e: &crate::history::ledger::Epoch| {
+        e.settlements.iter().any(|s| s.at_client >= *usable && s.kind == Settle::Ack)
+    };
+    let handled = match l.reports {
+        true => l.messages.values().rev().flat_map(|m| &m.handlings).any(since),
+        false => l.epochs.iter().rev().any(acked),
+    };
     Progress::when(handled, || "nothing was handled since the path was usable again".into())
 }
 
 /// Everything confirmed is handled and settled, nothing runs, and the subject consumes.
 pub fn caught_up(l: &Ledger) -> Progress {
-    let unhandled = l.unhandled.len();
-    if unhandled > 0 {
+    let undone = l.undone();
+    if !undone.is_empty() {
         return Progress::Missing(format!(
-            "{unhandled} messages not handled ({}...)",
-            first(&l.unhandled)
+            "{} messages not handled ({}...)",
+            undone.len(),
+            first(undone)
         ));
     }
     let unsettled = l.unsettled.len();

@@ -33,16 +33,36 @@ impl Judgement {
 
 /// Judges a run from its plan and history alone.
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
+    let plan = &plan.as_seen(history);
     let ledger = Ledger::of(history.events());
     let mut findings = decide_all(&Case { plan, history, ledger: &ledger });
+    let decides = |f: &Finding| plan.scenario.decides.contains(&f.checker);
     for finding in &mut findings {
+        // What it does not promise is not held against it, and shows as such.
+        if !plan.promises.cover(&finding.checker) {
+            if finding.outcome == Outcome::Unknown {
+                finding.outcome = Outcome::NotAtStake;
+            }
+            continue;
+        }
         // A scenario that is there for an invariant and did not put it at stake has shown nothing.
-        let wanted = plan.scenario.decides.contains(&finding.checker);
-        if wanted && finding.outcome == Outcome::NotAtStake {
+        if decides(finding) && finding.outcome == Outcome::NotAtStake {
             finding.outcome = Outcome::Unknown;
             finding.summary =
                 format!("this scenario is there to decide it, but: {}", finding.summary);
         }
+    }
+    // Of a scenario of which nothing is promised, nothing is said.
+    let nothing = |f: &Finding| f.outcome == Outcome::NotAtStake || !decides(f);
+    if !plan.scenario.decides.is_empty()
+        && findings.iter().all(nothing)
+        && let Some(finding) = findings.iter_mut().find(|f| decides(f))
+    {
+        finding.outcome = Outcome::Unknown;
+        finding.summary = format!(
+            "of what this scenario is there to decide nothing is promised: {}",
+            finding.summary
+        );
     }
     let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));
     Judgement { verdict, findings }

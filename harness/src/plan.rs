@@ -9,6 +9,7 @@ use gauntlet_network::Seed;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::history::{Event, History, What};
 use crate::scenario::{Scenario, Step, SubjectFault, Trigger};
 use crate::subject::Promises;
 
@@ -28,12 +29,32 @@ pub struct Plan {
     pub seed: u64,
     /// The subject's name.
     pub subject: String,
+    /// The command that starts it, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// What the subject promises.
     pub promises: Promises,
     /// The broker, in words: `container rabbitmq:4.0-management (RabbitMQ 4.0.5)`.
     pub broker: String,
     /// The queue.
     pub queue: String,
+}
+
+/// What the drain may take beyond the longest recovery.
+const CATCHES_UP: Duration = Duration::from_secs(15);
+
+/// The scenario, with its bounds as wide as the subject's promises.
+fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
+    let mut scenario = scenario.clone();
+    let expect = &mut scenario.expect;
+    if let Some(bound) = promises.recovers_within {
+        expect.recovers_within = expect.recovers_within.max(bound);
+        expect.drains_within = expect.drains_within.max(bound + CATCHES_UP);
+    }
+    if let Some(bound) = promises.stops_within {
+        expect.stops_within = expect.stops_within.max(bound);
+    }
+    scenario
 }
 
 impl Plan {
@@ -64,14 +85,26 @@ impl Plan {
         }
         Plan {
             format: FORMAT,
-            scenario: scenario.clone(),
+            scenario: held_to(scenario, promises),
             steps,
             seed: seed.0,
             subject: subject.to_owned(),
+            command: None,
             promises: promises.clone(),
             broker: broker.to_owned(),
             queue: "work".to_owned(),
         }
+    }
+
+    /// The plan as the history shows it: a subject that reports its handlings has them judged.
+    pub fn as_seen(&self, history: &History) -> Plan {
+        let mut plan = self.clone();
+        let promises = &mut plan.promises;
+        if promises.reports_when_seen && !promises.reports_handling {
+            let reported = |e: &Event| matches!(e.what, What::HandlerStarted { .. });
+            promises.reports_handling = history.events().iter().any(reported);
+        }
+        plan
     }
 
     /// Whether the schedule itself asks the subject to stop, so that work is left over on purpose.

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::backstage::OWN_NAME;
 use crate::broker::{Broker, BrokerError, ConnectionInfo};
 use crate::history::{Moment, Recorder, What};
-use crate::subject::count;
+use crate::subject::{Holder, Resources, count};
 
 /// Between two questions to the broker about the same thing.
 pub const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -25,42 +24,47 @@ const REASON: &str = "closed by Gauntlet";
 /// Counts resources for one run.
 pub struct Probe<'a> {
     recorder: &'a Recorder,
-    runtime: OnceLock<Handle>,
+    subject: OnceLock<Holder>,
     link: SocketAddr,
     broker: &'a Broker,
     alone: bool,
+    apart: bool,
 }
 
 impl<'a> Probe<'a> {
-    /// A probe of a subject that reaches `broker` through `link`; `alone` when nothing else runs in this process.
+    /// A probe of a subject that reaches `broker` through `link`; `alone` when nothing else runs in this
+    /// process, `apart` when the subject has processes of its own.
     pub fn new(
         recorder: &'a Recorder,
         link: SocketAddr,
         broker: &'a Broker,
-        alone: bool,
+        (alone, apart): (bool, bool),
     ) -> Probe<'a> {
-        Probe { recorder, runtime: OnceLock::new(), link, broker, alone }
+        Probe { recorder, subject: OnceLock::new(), link, broker, alone, apart }
     }
 
-    /// The subject runs on this runtime from now on.
-    pub fn attach(&self, runtime: &Handle) {
-        // A run starts its subject once; a second call would be the same runtime.
-        let _ = self.runtime.set(runtime.clone());
+    /// The subject is counted by this from now on.
+    pub fn attach(&self, subject: Holder) {
+        // A run starts its subject once; a second call would be the same subject.
+        let _ = self.subject.set(subject);
+    }
+
+    fn count(&self) -> (Resources, Option<u32>) {
+        self.subject.get().map_or_else(|| (count(self.link), None), Holder::count)
     }
 
     /// Counts what the process holds.
     pub fn sample(&self, at: Moment) {
-        let r = count(self.link);
-        let tasks = self.runtime.get().map(|r| r.metrics().num_alive_tasks() as u32);
+        let (r, tasks) = self.count();
         self.recorder.record(What::Sample {
             at,
             tasks,
             threads: r.threads,
             fds: r.fds,
             sockets: r.sockets,
-            // The history grows in this process too, so its memory says nothing of the subject's.
-            rss_kib: None,
-            alone: self.alone,
+            // The history grows in this process too, so its memory says nothing of a subject's in it.
+            rss_kib: r.rss_kib.filter(|_| self.apart),
+            alone: self.alone || self.apart,
         });
     }
 
@@ -68,8 +72,8 @@ impl<'a> Probe<'a> {
     pub async fn sample_when_gone(&self, bound: Duration) {
         let deadline = Instant::now() + bound;
         let gone = || {
-            let tasks = self.runtime.get().map_or(0, |r| r.metrics().num_alive_tasks());
-            tasks == 0 && count(self.link).sockets.unwrap_or(0) == 0
+            let (holds, tasks) = self.count();
+            tasks.unwrap_or(0) == 0 && holds.sockets.unwrap_or(0) == 0
         };
         while !gone() && Instant::now() < deadline {
             tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;

@@ -21,16 +21,19 @@ use crate::plan::Plan;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::starvation;
+use crate::subject::process::{self, Answers};
 use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Promises, Refused, Work};
 use crate::tap::StepTap;
 use crate::workload::Publisher;
 
 /// The subject must consume, with nothing in its way, within this.
 const START_BOUND: Duration = Duration::from_secs(10);
+/// A process may have a runtime and a framework to load first.
+const PROCESS_START_BOUND: Duration = Duration::from_secs(30);
 /// Messages handled before the first fault (fewer when the workload is smaller).
 const STEADY_MESSAGES: u32 = 20;
 /// Those must be handled within this.
-const STEADY_BOUND: Duration = Duration::from_secs(10);
+const STEADY_BOUND: Duration = Duration::from_secs(20);
 /// A subject that is refused and keeps trying is watched for this long.
 const REFUSED_WATCH: Duration = Duration::from_secs(3);
 /// A subject that is refused and promises to give up must do so within this.
@@ -95,7 +98,7 @@ pub async fn run(
     let recorder = open_output(plan, dir)?;
     let Environment { broker, vhost, .. } = environment;
     broker.create_vhost(vhost).await?;
-    let outcome = in_vhost(plan, entrant, environment, &recorder).await;
+    let outcome = in_vhost(plan, entrant, environment, &recorder, dir).await;
     let deleted = broker.delete_vhost(vhost).await;
     outcome?;
     deleted?;
@@ -122,6 +125,7 @@ async fn in_vhost(
     entrant: &Entrant,
     environment: &Environment,
     recorder: &Recorder,
+    dir: Option<&Path>,
 ) -> Result<(), RunError> {
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
@@ -143,7 +147,8 @@ async fn in_vhost(
         plan.scenario.own_broker,
         recorder,
     );
-    let probe = Probe::new(recorder, link.addr(), broker, environment.alone);
+    let apart = entrant.program().is_some();
+    let probe = Probe::new(recorder, link.addr(), broker, (environment.alone, apart));
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let conductor = Conductor {
         plan,
@@ -155,6 +160,7 @@ async fn in_vhost(
         probe: &probe,
         stop: stop.clone(),
         abort: abort.clone(),
+        fleet: None,
         armed: Vec::new(),
         in_force: Vec::new(),
         ailing: Vec::new(),
@@ -169,7 +175,10 @@ async fn in_vhost(
         publisher: &mut publisher,
         steady: None,
     };
-    let outcome = stage.play(entrant, job).await;
+    let answers = Answers { path: plan.promises.health_path().to_owned() };
+    let copies = plan.scenario.subject.copies;
+    let place = process::Stage { link: link.addr(), dir, copies, answers };
+    let outcome = stage.play(entrant, job, &place, &tap).await;
     publisher.stop().await;
     link.stop().await;
     outcome?;
@@ -222,12 +231,20 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     /// From the subject's start to its end and what the broker holds then.
-    async fn play(&mut self, entrant: &Entrant, job: Job) -> Result<(), RunError> {
+    async fn play(
+        &mut self,
+        entrant: &Entrant,
+        job: Job,
+        place: &process::Stage<'_>,
+        tap: &StepTap,
+    ) -> Result<(), RunError> {
         self.phase(Phase::Start);
         self.probe.sample(Moment::Before);
         self.conductor.arm_start_steps().await?;
-        let host = Host::start(entrant, job, self.recorder)?;
-        self.probe.attach(host.runtime());
+        let host = Host::start(entrant, job, self.recorder, place)?;
+        self.conductor.fleet = host.fleet().cloned();
+        host.reports().into_iter().for_each(|reports| tap.look_first(reports));
+        self.probe.attach(host.holder(place.link));
         let mut watching = JoinSet::new();
         watching.spawn(starvation::watch(self.recorder.clone()));
         let outcome = self.phases(&host).await;
@@ -261,10 +278,17 @@ impl Stage<'_> {
     }
 
     async fn start_and_steady(&mut self) -> Result<(), RunError> {
+        let copies = usize::from(self.plan.scenario.subject.copies);
         let consumes = |l: &Ledger| {
-            alive(l, Progress::when(l.consuming(), || "no consume-ok was seen".into()))
+            let there = l.consuming_connections();
+            let missing = || match copies {
+                1 => "no consume-ok was seen".into(),
+                _ => format!("{there} of {copies} copies consume"),
+            };
+            alive(l, Progress::when(there >= copies, missing))
         };
-        let started = self.recorder.until(START_BOUND, consumes).await;
+        let bound = if self.conductor.fleet.is_some() { PROCESS_START_BOUND } else { START_BOUND };
+        let started = self.recorder.until(bound, consumes).await;
         let consuming = started.is_ok();
         self.bounded(Phase::Start, started);
         if consuming {
@@ -274,8 +298,8 @@ impl Stage<'_> {
         self.publisher.go();
         let wanted = STEADY_MESSAGES.min(self.plan.scenario.workload.messages / 2);
         let handled = |l: &Ledger| {
-            let missing = || format!("{} of the first {wanted} messages handled", l.handled);
-            alive(l, Progress::when(l.handled >= wanted, missing))
+            let missing = || format!("{} of the first {wanted} messages handled", l.done());
+            alive(l, Progress::when(l.done() >= wanted, missing))
         };
         let steady = self.recorder.until(STEADY_BOUND, handled).await;
         self.bounded(Phase::Steady, steady);
@@ -345,10 +369,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// One connection, with a channel and a consumer per worker.
+    /// One connection of each copy, with a channel and a consumer per worker.
     fn usual(&self) -> Holds {
-        let workers = u32::from(self.plan.scenario.subject.workers);
-        Holds { connections: 1, channels: workers, consumers: workers, unacked: Some(0) }
+        let told = &self.plan.scenario.subject;
+        let connections = u32::from(told.copies);
+        let workers = connections * u32::from(told.workers);
+        Holds { connections, channels: workers, consumers: workers, unacked: Some(0) }
     }
 
     async fn holds(&self, at: Moment, settles: bool, wanted: Holds) -> Result<Holds, RunError> {
@@ -360,7 +386,7 @@ impl Stage<'_> {
     async fn watch_refused(&self, host: &Host) {
         match self.plan.promises.refused {
             Refused::GivesUp => _ = host.ended(REFUSED_BOUND).await,
-            Refused::KeepsTrying => _ = host.ended(REFUSED_WATCH).await,
+            Refused::KeepsTrying | Refused::Either => _ = host.ended(REFUSED_WATCH).await,
         }
     }
 

@@ -5,7 +5,7 @@
 //! running). Of every slice of time the thread counts that waited longest; elsewhere nothing is known and nothing said.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,24 @@ pub async fn watch(recorder: Recorder) {
     }
 }
 
+/// The same for the threads of other processes, whichever there are each time.
+pub async fn watch_processes(recorder: Recorder, pids: impl Fn() -> Vec<u32>) {
+    let (mut seen, mut last, mut since) = (Seen::default(), 0, Instant::now());
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let tasks = |pid: &u32| Path::new("/proc").join(pid.to_string()).join("task");
+        seen.look(&pids().iter().map(tasks).collect::<Vec<_>>());
+        let (waited, over) = (Duration::from_nanos(seen.total - last), since.elapsed());
+        if waited >= WORTH_SAYING {
+            let ns = |d: Duration| d.as_nanos() as u64;
+            recorder.record(What::Starved { over: ns(over), waited: ns(waited.min(over)) });
+        }
+        (last, since) = (seen.total, Instant::now());
+    }
+}
+
 /// What this process's threads were seen to have waited.
 #[derive(Default)]
 struct Seen {
@@ -48,15 +66,15 @@ fn waited() -> Duration {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = seen.get_or_insert_default();
     if seen.at.is_none_or(|at| at.elapsed() >= EVERY / 2) {
-        seen.look(Path::new("/proc/self/task"));
+        seen.look(&["/proc/self/task".into()]);
     }
     Duration::from_nanos(seen.total)
 }
 
 impl Seen {
-    fn look(&mut self, tasks: &Path) {
+    fn look(&mut self, tasks: &[PathBuf]) {
         let mut threads = HashMap::new();
-        for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+        for task in tasks.iter().flat_map(std::fs::read_dir).flatten().flatten() {
             let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let waited = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
             if let Some(waited) = waited {
@@ -88,7 +106,7 @@ mod tests {
         };
         let mut seen = Seen::default();
         let mut check = |expect: u64| {
-            seen.look(dir.path());
+            seen.look(&[dir.path().to_owned()]);
             assert_eq!(seen.total, expect);
         };
         thread("1", 100);

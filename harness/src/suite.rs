@@ -19,7 +19,7 @@ use crate::judge::{Judgement, judge, load};
 use crate::plan::Plan;
 use crate::run::{Environment, RunError, run};
 use crate::scenario::Scenario;
-use crate::subject::Entrant;
+use crate::subject::{Entrant, process};
 use crate::verdict::Verdict;
 
 /// Scenarios at a time, unless somebody says otherwise: most of them wait most of the time, but a broker they share
@@ -39,6 +39,13 @@ pub struct Bout {
     pub seed: Seed,
     /// Where its plan, history and verdict are kept; none keeps nothing on disk.
     pub dir: Option<PathBuf>,
+}
+
+impl Bout {
+    /// Whether it counts what this process holds, where a subject runs in it.
+    fn counts_this_process(&self) -> bool {
+        self.scenario.exclusive && self.entrant.program().is_none()
+    }
 }
 
 /// The command that plays a bout on a broker in a process of its own, keeping it in a directory of the scenario's name
@@ -257,7 +264,7 @@ impl Shared {
         order.sort_by_key(|i| (!bouts[*i].scenario.own_broker, *i));
         let apart = self.options.apart;
         let (alone, together): (Vec<usize>, Vec<usize>) =
-            order.into_iter().partition(|i| bouts[*i].scenario.exclusive && apart.is_none());
+            order.into_iter().partition(|i| bouts[*i].counts_this_process() && apart.is_none());
         let mut reports: Vec<Option<Arc<RunReport>>> = vec![None; bouts.len()];
         let mut playing = JoinSet::new();
         for i in together {
@@ -286,8 +293,9 @@ impl Shared {
         (self.hear)(News::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
         let dir = bout.dir.clone();
-        let outcome = match self.options.apart {
-            Some(make) if scenario.exclusive => self.apart(bout, make).await,
+        let outcome = match (self.options.apart, bout.entrant.cannot_play(scenario)) {
+            (_, Some(why)) => RunOutcome::Skipped(why),
+            (Some(make), _) if bout.counts_this_process() => self.apart(bout, make).await,
             _ => match self.environment(number, scenario, alone, own.as_deref_mut()).await {
                 Ok(environment) => {
                     let outcome = self.judged(bout, environment, dir.as_deref()).await;
@@ -390,7 +398,8 @@ impl Shared {
         let broker = environment.broker.in_words().await;
         let Bout { scenario, entrant, seed, .. } = bout;
         let Entrant { name, promises, .. } = entrant;
-        let plan = Plan::resolve(scenario, *seed, name, promises, &broker);
+        let mut plan = Plan::resolve(scenario, *seed, name, promises, &broker);
+        plan.command = entrant.program().map(process::Program::in_words);
         let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
         if self.options.broker == BrokerSpec::Embedded
             && let Err(error) = environment.broker.stop().await

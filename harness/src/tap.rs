@@ -1,9 +1,10 @@
 //! Turns what the link reports into history, and the link's faults into steps of the schedule.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-use gauntlet_network::{self as network, CutHow, FaultId, Item, Tap};
+use gauntlet_network::{self as network, CutHow, End, FaultId, Item, Tap, Way};
 
 use crate::history::{Ending, Recorder, What};
 
@@ -11,7 +12,11 @@ use crate::history::{Ending, Recorder, What};
 pub struct StepTap {
     recorder: Recorder,
     steps: Mutex<Steps>,
+    reports: OnceLock<Reports>,
 }
+
+/// Records what the subject has reported by now on another way than the wire; the time of the last of it.
+pub type Reports = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
 
 #[derive(Default)]
 struct Steps {
@@ -25,7 +30,14 @@ struct Steps {
 impl StepTap {
     /// A tap that records into `recorder`.
     pub fn new(recorder: Recorder) -> StepTap {
-        StepTap { recorder, steps: Mutex::default() }
+        StepTap { recorder, steps: Mutex::default(), reports: OnceLock::new() }
+    }
+
+    /// What the subject reports elsewhere is looked at before anything it sends is recorded: a report that was
+    /// written before an ack was sent then comes before it in the history too.
+    pub fn look_first(&self, reports: Reports) {
+        // A run has one subject.
+        let _ = self.reports.set(reports);
     }
 
     /// Faults injected from here on belong to `step`.
@@ -93,8 +105,13 @@ fn ending(how: network::Ending) -> Ending {
 
 impl Tap for StepTap {
     fn record(&self, event: network::Event) {
-        if let Some(what) = self.translate(event.conn, event.what) {
-            self.recorder.record_at(event.at, what);
-        }
+        let Some(what) = self.translate(event.conn, event.what) else { return };
+        let of_subject = matches!(
+            what,
+            What::Wire { end: End::Client, way: Way::ToBroker, .. }
+                | What::Ended { end: End::Client, .. }
+        );
+        let reported = self.reports.get().filter(|_| of_subject).and_then(|reports| reports());
+        self.recorder.record_at(reported.map_or(event.at, |at| at.max(event.at)), what);
     }
 }

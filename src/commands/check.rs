@@ -44,10 +44,13 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
             let dir = report.dir.as_deref().unwrap_or(Path::new("."));
             let seed = gauntlet_network::Seed(played.plan.seed);
             let Played { plan, .. } = &**played;
+            let (subject, command) = match &plan.command {
+                Some(command) => (String::new(), format!(" -- {command}")),
+                None => (format!(" --subject {}", plan.subject), String::new()),
+            };
             let repeat = format!(
-                "gauntlet run {} --subject {} --seed {seed} (this was {}); decide again: gauntlet check {}",
+                "gauntlet run {}{subject} --seed {seed}{command} (this was {}); decide again: gauntlet check {}",
                 report.scenario,
-                plan.subject,
                 plan.broker,
                 dir.display()
             );

@@ -16,8 +16,12 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
     let runtime = runtime()?;
     let broker = broker(&args.environment, &runtime)?;
-    let options =
-        Options { jobs: args.environment.jobs(&broker), broker, out: None, apart: Some(apart) };
+    let options = Options {
+        jobs: args.environment.jobs(&broker, false),
+        broker,
+        out: None,
+        apart: Some(apart),
+    };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
     let bout = |mutant: &&Mutant| {
         let scenario = gauntlet_scenarios::scenario(mutant.scenario).map_err(Failure::usage)?;

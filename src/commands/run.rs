@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::report::summary::{self, Detail};
+use gauntlet_harness::subject::{Entrant, Program};
 use gauntlet_harness::suite::{
     Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite,
 };
@@ -19,7 +20,7 @@ use crate::progress::Progress;
 /// Runs, reports, and says how it went.
 pub fn execute(run: &Run) -> Result<u8, Failure> {
     let scenarios = gauntlet_scenarios::select(&run.names).map_err(Failure::usage)?;
-    let entrant = subject(&run.subject)?;
+    let entrant = entrant(run)?;
     let seed = run.environment.seed.unwrap_or_else(Seed::random);
     let out = match &run.out {
         Some(out) => out.clone(),
@@ -30,7 +31,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let broker = broker(&run.environment, &runtime)?;
     let options = Options {
         broker: broker.clone(),
-        jobs: run.environment.jobs(&broker),
+        jobs: run.environment.jobs(&broker, entrant.program().is_some()),
         out: Some(out.clone()),
         apart: Some(apart),
     };
@@ -87,6 +88,28 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     Ok(exit_code(&reports))
 }
 
+/// Whoever is to be put through it: a command, or a consumer by name.
+fn entrant(run: &Run) -> Result<Entrant, Failure> {
+    let Some(program) = run.command.first() else { return subject(&run.subject) };
+    if !can_be_found(Path::new(program)) {
+        return Err(Failure::usage(format!(
+            "no program is found by `{}`: give a path, or a name that is in a directory of PATH",
+            program.to_string_lossy()
+        )));
+    }
+    let promises = run.promises.promises().map_err(Failure::usage)?;
+    let program = Program { command: run.command.clone() };
+    Ok(Entrant::process(program.in_words(), promises, program))
+}
+
+fn can_be_found(program: &Path) -> bool {
+    if program.components().count() != 1 {
+        return program.is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
 fn environment(error: &SuiteError) -> Failure {
     Failure::environment(error)
 }
@@ -108,13 +131,17 @@ fn refuse_used(out: &Path) -> Result<(), Failure> {
 fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
     match &report.outcome {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
-            let subject = &run.subject;
             let seed = Seed(played.plan.seed);
+            let (flags, words) = match &played.plan.command {
+                Some(command) => (run.promises.in_words(), format!("-- {command}")),
+                None => (format!("--subject {} ", run.subject), String::new()),
+            };
             let command = format!(
-                "gauntlet run {} --broker '{}' --subject {subject} --seed {seed}",
-                report.scenario, broker
+                "gauntlet run {} --broker '{broker}' {flags}--seed {seed} {words}",
+                report.scenario
             );
-            say(format!("\n{}", summary::details(report, played, &command, Detail::Brief)));
+            let command = command.trim_end();
+            say(format!("\n{}", summary::details(report, played, command, Detail::Brief)));
         }
         RunOutcome::Broken(why) if why.contains('\n') => {
             say(format!("\nBROKEN {}: {why}", report.scenario));

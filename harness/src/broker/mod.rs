@@ -43,6 +43,8 @@ pub use error::BrokerError;
 pub use fault::BrokerFault;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
+pub(crate) use place::{Mark, SUBJECT_VARIABLE};
+pub(crate) use reaper::Reaper;
 pub use spec::BrokerSpec;
 pub use sweep::{Swept, sweep};
 

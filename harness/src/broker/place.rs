@@ -11,9 +11,12 @@ use super::owner::{Owner, RunId};
 /// In the environment of every process that belongs to a broker.
 pub(super) const VARIABLE: &str = "GAUNTLET_BROKER";
 
+/// In the environment of every process that belongs to a subject.
+pub(crate) const SUBJECT_VARIABLE: &str = "GAUNTLET_RUN";
+
 /// The name of one broker of one run: `RUN-N.OWNER`. The name of its directory, and what its processes carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     /// `RUN-N`: what a person should see.
     pub(super) name: String,
     pub(super) owner: Owner,
@@ -21,7 +24,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// A new one, for a broker of this process.
-    pub(super) fn new(run: &RunId) -> Mark {
+    pub(crate) fn new(run: &RunId) -> Mark {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("{run}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         Mark { name, owner: Owner::this() }
@@ -83,9 +86,8 @@ pub(super) fn processes() -> Vec<(rustix::process::Pid, Mark)> {
 fn mark_of(process: &Path) -> Option<Mark> {
     let environment = std::fs::read(process.join("environ")).ok()?;
     environment.split(|byte| *byte == 0).find_map(|variable| {
-        let value =
-            std::str::from_utf8(variable).ok()?.strip_prefix(VARIABLE)?.strip_prefix('=')?;
-        Mark::parse(value)
+        let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+        matches!(name, VARIABLE | SUBJECT_VARIABLE).then(|| Mark::parse(value))?
     })
 }
 

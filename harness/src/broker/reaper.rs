@@ -1,4 +1,4 @@
-//! A process that outlives this one by a moment, and removes a broker nobody stopped.
+//! A process that outlives this one by a moment, and removes a broker, or a subject, that nobody stopped.
 //!
 //! A broker is to leave nothing behind, also when its owner panics, is killed, or keeps it in a `static` that is
 //! never dropped. So each has a reaper: a shell that reads from a pipe only the owner can write to. One line says
@@ -37,7 +37,7 @@ rmdir -- "$root/ports" "$root"
 
 /// The pipe to one reaper. Dropping it without [`Reaper::dismiss`] is the signal to remove everything.
 #[must_use = "dropping it removes the broker"]
-pub(super) struct Reaper {
+pub(crate) struct Reaper {
     child: Child,
     pipe: ChildStdin,
 }
@@ -49,27 +49,36 @@ impl Reaper {
         container: &str,
         paths: &[&Path],
     ) -> Result<Reaper, BrokerError> {
+        Reaper::watch(&format!("{VARIABLE}={mark}"), container, paths)
+    }
+
+    fn watch(mark: &str, container: &str, paths: &[&Path]) -> Result<Reaper, BrokerError> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SCRIPT, "gauntlet-reaper", &format!("{VARIABLE}={mark}"), container]);
+        command.args(["-c", SCRIPT, "gauntlet-reaper", mark, container]);
         // Its own group: Ctrl-C in a terminal is for the owner, who may still want to stop in order.
         command.arg(root()).args(paths).current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let doing = "start the reaper of a broker (/bin/sh)";
+        let doing = "start a reaper (/bin/sh)";
         let mut child = command.spawn().map_err(io(doing))?;
         let pipe =
             child.stdin.take().ok_or_else(|| io(doing)(std::io::ErrorKind::BrokenPipe.into()))?;
         Ok(Reaper { child, pipe })
     }
 
+    /// One of processes alone: all that carry this assignment in their environment.
+    pub(crate) fn of_processes(assignment: &str) -> Result<Reaper, BrokerError> {
+        Reaper::watch(assignment, "", &[])
+    }
+
     /// Tells it that nothing is left to do, and sees it go.
-    pub(super) async fn dismiss(mut self) -> Result<(), BrokerError> {
+    pub(crate) async fn dismiss(mut self) -> Result<(), BrokerError> {
         let gone = timeout(Duration::from_secs(5), async {
             self.pipe.write_all(b"stopped\n").await?;
             self.child.wait().await
         });
         match gone.await {
-            Ok(done) => done.map(|_status| ()).map_err(io("dismiss the reaper of a broker")),
-            Err(late) => Err(io("dismiss the reaper of a broker")(late.into())),
+            Ok(done) => done.map(|_status| ()).map_err(io("dismiss a reaper")),
+            Err(late) => Err(io("dismiss a reaper")(late.into())),
         }
     }
 }

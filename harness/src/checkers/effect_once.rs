@@ -6,6 +6,7 @@
 
 use super::proof::{Charges, ms, place, settlements};
 use super::{Case, Checker, Decision};
+use crate::history::What;
 use crate::history::ledger::{Mark, Message, Settle};
 
 /// The entry in the catalogue.
@@ -20,6 +21,13 @@ fn decide(case: &Case<'_>) -> Decision {
     let promises = &case.plan.promises;
     if !promises.dedups {
         return Decision::not_at_stake("the subject does not promise to have each effect once");
+    }
+    let processes =
+        case.history.events().iter().filter(|e| matches!(e.what, What::ProcessStarted { .. }));
+    if processes.count() > 1 {
+        return Decision::not_at_stake(
+            "several processes took part: one does not know what another has handled",
+        );
     }
     if !promises.reports_handling {
         return Decision::unknown("the subject does not report its effects");

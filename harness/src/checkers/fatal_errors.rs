@@ -39,7 +39,16 @@ fn decide(case: &Case<'_>) -> Decision {
     match case.plan.promises.refused {
         Refused::GivesUp => gives_up(case, &refusals),
         Refused::KeepsTrying => keeps_trying(case, &refusals),
+        Refused::Either if gave_up_on_its_own(case) => gives_up(case, &refusals),
+        Refused::Either => keeps_trying(case, &refusals),
     }
+}
+
+/// It ended with an error before it was asked to.
+fn gave_up_on_its_own(case: &Case<'_>) -> bool {
+    ending(case).is_some_and(|(at, how)| {
+        matches!(how, SubjectEnd::Failed(_)) && case.ledger.stop_requested.is_none_or(|s| at < s)
+    })
 }
 
 /// When the broker refused a connection, in order.

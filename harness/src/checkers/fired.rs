@@ -137,7 +137,7 @@ pub(super) mod aid {
 
     /// The tale's steps, as TOML: `[[step]]` and so on.
     pub fn steps(tale: &mut Tale, steps: &str) {
-        let text = format!("# A tale.\ntitle = \"tale\"\ndecides = []\n{steps}");
+        let text = format!("# A tale.\ntitle = \"tale\"\ndecides = []\nown_broker = true\n{steps}");
         tale.scenario.steps = scenario::parse("tale", &text).expect("valid steps").steps;
     }
 

@@ -111,7 +111,7 @@ fn held_on(epoch: &Epoch) -> Vec<Held<'_>> {
 
 /// More on several channels together than all workers may hold, though on each it is no more than one may.
 fn charge_together(case: &Case<'_>, charges: &mut Charges, held: &[Held<'_>]) {
-    let Settings { workers, prefetch, .. } = case.plan.scenario.subject;
+    let Settings { workers, prefetch, copies, .. } = case.plan.scenario.subject;
     // What a consumer received that is cancelled by now, the next one on its channel does not answer for.
     let given_up = |h: &Held<'_>| {
         let cancelled = h.epoch.consumers[h.consumer].cancelled.map(|(_, at)| at);
@@ -130,8 +130,9 @@ fn charge_together(case: &Case<'_>, charges: &mut Charges, held: &[Held<'_>]) {
         }
     }
     let most = usize::from(workers) * usize::from(prefetch);
+    let most_on = |on: &Option<u64>| if on.is_some() { most } else { most * usize::from(copies) };
     let mut over = groups.into_iter().map(|(on, spans)| (on, peak(spans.into_iter())));
-    if let Some((on, marks)) = over.rfind(|(_, m)| most > 0 && m.len() > most) {
+    if let Some((on, marks)) = over.rfind(|(on, m)| most > 0 && m.len() > most_on(on)) {
         let on = on.map_or("all its connections".into(), |conn| format!("connection {conn}"));
         let words = format!(
             "{} deliveries were unsettled at once on {on}, where {workers} workers may hold {prefetch} each",

@@ -124,8 +124,18 @@ fn decide(case: &Case<'_>) -> Decision {
     }
 }
 
-/// Tasks or sockets that outlived the subject.
+/// Processes, tasks or sockets that outlived the subject.
 fn after(case: &Case<'_>) -> Option<Decision> {
+    let left = case.history.events().iter().find_map(|e| match &e.what {
+        What::LeftBehind { processes } => Some((e.seq, processes)),
+        _ => None,
+    });
+    if let Some((seq, processes)) = left {
+        let ended = case.ledger.subject_ended.map(|m| m.seq);
+        let words =
+            format!("{} processes outlived the subject: {}", processes.len(), processes.join("; "));
+        return Some(Decision::fail(words, ended.into_iter().chain([seq]).collect()));
+    }
     let sample = case.history.events().iter().rfind(|e| is_after(&e.what))?;
     let held = |read: fn(&What) -> Option<u64>| read(&sample.what).unwrap_or(0);
     let (tasks, sockets) = (held(tasks), held(sockets));

@@ -6,6 +6,7 @@ use gauntlet_network::{End, Way};
 use super::{Case, Decision};
 use crate::history::ledger::{Delivery, Epoch, Mark, Message, Settlement};
 use crate::history::{SubjectEnd, What};
+use crate::scenario::{Step, SubjectFault};
 
 /// How many events a finding lists at most.
 const MOST_EVENTS: usize = 12;
@@ -124,7 +125,8 @@ pub(super) fn last_ns(case: &Case<'_>) -> u64 {
 /// Whether a fault of the network or the broker was in force at any time between the two moments.
 /// One that was never lifted and never left a usable path is in force to the end.
 pub(super) fn disturbed(case: &Case<'_>, from: u64, to: u64) -> bool {
-    let of_subject = |i: usize| case.plan.steps.get(i).is_some_and(|s| s.subject.is_some());
+    let request = |s: &Step| matches!(s.subject, Some(SubjectFault::Stop | SubjectFault::Abort));
+    let of_subject = |i: usize| case.plan.steps.get(i).is_some_and(request);
     case.ledger.steps.iter().filter(|(i, _)| !of_subject(**i)).any(|(_, step)| {
         let Some(injected) = step.injected else { return false };
         let over = step.lifted.or(step.usable.last().copied());

@@ -57,7 +57,12 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     let before = asked.is_none_or(|asked| at < asked);
     let refused = case.plan.scenario.expect.outcome == Ends::Refused;
-    let gives_up = refused && case.plan.promises.refused == Refused::GivesUp;
+    let gives_up = refused
+        && match case.plan.promises.refused {
+            Refused::GivesUp => true,
+            Refused::KeepsTrying => false,
+            Refused::Either => before && matches!(how, SubjectEnd::Failed(_)),
+        };
     let when = if before { "before it was asked to stop" } else { "after it was asked to stop" };
     match (how, before) {
         (SubjectEnd::Overran, _) => {

@@ -289,6 +289,46 @@ pub enum What {
         /// How.
         how: SubjectEnd,
     },
+    /// A process of the subject was started; only where the subject is a command.
+    ProcessStarted {
+        /// Which of its copies, from 1; a copy that is started again has a new number.
+        copy: u32,
+        /// Its process, the leader of a group of its own.
+        pid: u32,
+    },
+    /// A process of the subject came to an end.
+    ProcessEnded {
+        /// Which.
+        copy: u32,
+        /// Its exit code or signal, in words.
+        how: String,
+        /// Whether the run had brought it about: asked it to stop, or killed it.
+        asked: bool,
+    },
+    /// Processes of the subject ran on after it had ended; they were killed.
+    LeftBehind {
+        /// Pid and command line of each.
+        processes: Vec<String>,
+    },
+    /// The subject reported something that cannot be read.
+    Nonsense {
+        /// What it said.
+        text: String,
+    },
+    /// What the subject's health endpoint answered; recorded when it differs from the answer before.
+    Health {
+        /// Which of its copies.
+        copy: u32,
+        /// The HTTP status, where there was an answer.
+        status: Option<u16>,
+        /// Why there was none.
+        why: Option<String>,
+    },
+    /// The last lines the subject wrote, reports left out.
+    LogTail {
+        /// In order.
+        lines: Vec<String>,
+    },
     /// A thread of the process the subject runs in waited for a CPU: the machine had none to give.
     Starved {
         /// Of the time up to this event, so many nanoseconds are meant.
@@ -325,6 +365,8 @@ pub enum Moment {
     Steady,
     /// After the n-th recovery (from 1), caught up and idle.
     Recovered(u32),
+    /// At no point in particular: every few seconds.
+    Running,
     /// After everything was handled, before the stop.
     Drained,
     /// After the subject ended.

@@ -41,6 +41,12 @@ pub struct Ledger {
     /// Messages that left the broker on a channel with manual acks, and whose last delivery has no
     /// settlement that reached the broker.
     pub unsettled: BTreeSet<u32>,
+    /// Whether the subject reported any handling; where it does not, the wire alone says what is done.
+    pub reports: bool,
+    /// Messages the subject acked, or got without having to.
+    pub settled: BTreeSet<u32>,
+    /// Confirmed messages that are not among those.
+    pub unacked: BTreeSet<u32>,
     /// Handlers that run now.
     pub running: u32,
     /// Times without a CPU: from, to, and how much of it, in nanoseconds.
@@ -87,6 +93,9 @@ impl Ledger {
                 if message.handled().is_none() {
                     self.unhandled.insert(*id);
                 }
+                if !self.settled.contains(id) {
+                    self.unacked.insert(*id);
+                }
             }
             What::PublishUnknown { id, .. } => self.message(*id).publish_unknown = Some(at),
             What::Remaining { id, queue, .. } => {
@@ -123,6 +132,7 @@ impl Ledger {
                 let handling = Handling { start: at, redelivered: *redelivered, end: None };
                 self.message(*id).handlings.push(handling);
                 self.running += 1;
+                self.reports = true;
             }
             What::HandlerEnded { id, ok } => self.handler_ended(*id, *ok, at),
             What::Starved { over, waited } => {
@@ -169,6 +179,30 @@ impl Ledger {
 
     fn step(&mut self, step: usize) -> &mut Step {
         self.steps.entry(step).or_default()
+    }
+
+    /// Distinct messages done with: handled, or, where the subject does not report that, acked.
+    pub fn done(&self) -> u32 {
+        if self.reports { self.handled } else { self.settled.len() as u32 }
+    }
+
+    /// Confirmed messages that are not done with.
+    pub fn undone(&self) -> &BTreeSet<u32> {
+        if self.reports { &self.unhandled } else { &self.unacked }
+    }
+
+    /// Connections with a consumer.
+    pub fn consuming_connections(&self) -> usize {
+        let consumes =
+            |e: &&Epoch| e.consumers.iter().any(|c| c.ok.is_some() && c.cancelled.is_none());
+        let connections: BTreeSet<u64> =
+            self.open_epochs().filter(consumes).map(|e| e.conn).collect();
+        connections.len()
+    }
+
+    fn done_by_the_wire(&mut self, id: u32) {
+        self.settled.insert(id);
+        self.unacked.remove(&id);
     }
 
     fn handler_ended(&mut self, id: u32, ok: bool, at: Mark) {
@@ -220,7 +254,11 @@ impl Ledger {
         }
         let Some(&index) = self.current.get(&key) else { return };
         match (end, way) {
-            (End::Client, Way::ToBroker) => self.epochs[index].sent(frame, at),
+            (End::Client, Way::ToBroker) => {
+                for id in self.epochs[index].sent(frame, at) {
+                    self.done_by_the_wire(id);
+                }
+            }
             (End::Broker, Way::ToBroker) => {
                 for id in self.epochs[index].reached_broker(frame, at) {
                     self.unsettled.remove(&id);
@@ -325,6 +363,12 @@ impl Ledger {
             End::Client => {
                 delivery.at_client = Some(at);
                 self.delivered += 1;
+                let (id, tag) = (delivery.id, delivery.consumer.clone());
+                let automatic =
+                    self.epochs[epoch].consumers.iter().any(|c| c.no_ack && c.tag == tag);
+                if let Some(id) = id.filter(|_| automatic) {
+                    self.done_by_the_wire(id);
+                }
             }
             End::Broker => {
                 delivery.at_broker = Some(at);

@@ -69,7 +69,11 @@ impl Recorder {
 
     /// Records what happened at `at`.
     pub fn record_at(&self, at: Instant, what: What) {
-        let ns = at.saturating_duration_since(self.shared.began).as_nanos() as u64;
+        self.record_ns(at.saturating_duration_since(self.shared.began).as_nanos() as u64, what);
+    }
+
+    /// Records what happened so many nanoseconds after the run began.
+    pub fn record_ns(&self, ns: u64, what: What) {
         let mut state = self.state();
         let event = Event { seq: state.events.len() as u64, ns, what };
         if let Err(e) = state.write(&event) {

@@ -132,6 +132,16 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
             }
         }
     }
+    let log = history.events().iter().rev().find_map(|e| match &e.what {
+        What::LogTail { lines } => Some(lines),
+        _ => None,
+    });
+    if let Some(lines) = log {
+        let _ = writeln!(text, "\n  the subject's log ends with");
+        for line in lines {
+            let _ = writeln!(text, "    | {line}");
+        }
+    }
     let _ =
         writeln!(text, "\n  subject {}, {}, seed {}", plan.subject, plan.broker, Seed(plan.seed));
     if let Some(dir) = &report.dir {

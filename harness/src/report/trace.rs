@@ -185,6 +185,27 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             let ms = |ns: &u64| *ns as f64 / 1e6;
             ("- run", None, format!("waited {:.0} of {:.0} ms for a CPU", ms(waited), ms(over)))
         }
+        What::ProcessStarted { copy, pid } => {
+            ("- subject", None, format!("copy {copy} started as process {pid}"))
+        }
+        What::ProcessEnded { copy, how, asked } => {
+            let unasked = if *asked { "" } else { ", unasked" };
+            ("- subject", None, format!("copy {copy} ended{unasked}: {how}"))
+        }
+        What::LeftBehind { processes } => {
+            ("- subject", None, format!("left behind: {}", processes.join("; ")))
+        }
+        What::Nonsense { text } => ("- subject", None, format!("reports nonsense: {text}")),
+        What::Health { copy, status, why } => {
+            let answer = status.map_or_else(
+                || why.clone().unwrap_or_else(|| "no answer".into()),
+                |status| status.to_string(),
+            );
+            ("- health", None, format!("copy {copy}: {answer}"))
+        }
+        What::LogTail { lines } => {
+            ("- subject", None, format!("its last lines: {}", lines.join(" | ")))
+        }
         What::StopRequested => ("- run", None, "asks the subject to stop".into()),
         What::AbortRequested => ("- run", None, "asks the subject to stop at once".into()),
         What::SubjectEnded { how } => ("- subject", None, subject_end(how)),
@@ -221,6 +242,7 @@ fn moment(at: Moment) -> String {
         Moment::Before => "before".into(),
         Moment::Steady => "steady".into(),
         Moment::Recovered(n) => format!("recovery {n}"),
+        Moment::Running => "running".into(),
         Moment::Drained => "drained".into(),
         Moment::After => "after".into(),
     }

@@ -1,6 +1,6 @@
 //! Reading a scenario file: unknown keys are refused with the nearest name, values with their bounds.
 
-use super::{BrokerFault, Scenario, Step, Trigger};
+use super::{BrokerFault, Scenario, Step, SubjectFault, Trigger};
 use crate::broker::fault::{About, Needs};
 use crate::checkers::CHECKERS;
 
@@ -52,7 +52,7 @@ fn story(text: &str) -> String {
 }
 
 /// "unknown field `stpe`, expected one of `step`, ..." becomes "; did you mean `step`?".
-fn nearest_hint(message: &str) -> String {
+pub fn nearest_hint(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(given) = quoted.next().filter(|_| message.starts_with("unknown")) else {
         return String::new();
@@ -87,6 +87,7 @@ fn check(s: &Scenario) -> Result<(), String> {
         return Err(format!("`workload.rate` is {rate}: 0.1 to 1000000 messages per second"));
     }
     within("subject.workers", s.subject.workers.into(), 1, 100)?;
+    within("subject.copies", s.subject.copies.into(), 1, 50)?;
     within("subject.prefetch", s.subject.prefetch.into(), 1, 65_535)?;
     for pattern in &s.expect.sees {
         if !(pattern.starts_with("> ") || pattern.starts_with("< ")) {
@@ -124,11 +125,8 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
     if step.resets && step.fault.is_none() && !stands {
         return Err("has `resets`: that goes with what stays in force".into());
     }
-    if step.subject.is_some() && matches!(step.when, Trigger::Frame { .. } | Trigger::Start) {
-        return Err("has a `frame` trigger or `when = \"start\"`: not with `subject`".into());
-    }
-    if step.subject.is_some() && step.lasts.is_some() {
-        return Err("has `lasts`: that does not go with `subject`".into());
+    if let Some(fault) = step.subject {
+        check_subject_step(step, fault)?;
     }
     within("repeat", step.repeat, 1, 10_000)?;
     let messages = s.workload.messages;
@@ -140,6 +138,20 @@ fn check_step(s: &Scenario, step: &Step) -> Result<(), String> {
         Trigger::HandledBetween { to, .. } => within("when.handled_between.to", to, 1, messages),
         _ => Ok(()),
     }
+}
+
+fn check_subject_step(step: &Step, fault: SubjectFault) -> Result<(), String> {
+    let by_frame = matches!(step.when, Trigger::Frame { .. });
+    if step.when == Trigger::Start || by_frame && fault != SubjectFault::Kill {
+        return Err(
+            "has a `frame` trigger or `when = \"start\"`: of these, `subject` has the `frame` trigger of \"kill\" only"
+                .into(),
+        );
+    }
+    if step.lasts.is_some() && fault != SubjectFault::Pause {
+        return Err("has `lasts`: with `subject`, that goes with \"pause\" only".into());
+    }
+    Ok(())
 }
 
 fn check_broker_step(s: &Scenario, step: &Step, fault: &BrokerFault) -> Result<(), String> {
@@ -196,7 +208,7 @@ mod tests {
     #[case("[[step]]\nwhen = \"idle\"", "step 1 needs exactly one of")]
     #[case("[[step]]\nwhen = \"idel\"\nbroker = \"kill\"", "did you mean `idle`?")]
     #[case(
-        "[[step]]\nwhen = { handled = 300 }\nbroker = \"kill\"",
+        "own_broker = true\n[[step]]\nwhen = { handled = 300 }\nbroker = \"kill\"",
         "`when.handled` is 300: 0 to 299"
     )]
     #[case("[[step]]\nwhen = \"idle\"\nbroker = \"kill\"", "`own_broker = true`")]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::broker::BrokerSpec;
 
 pub use crate::broker::BrokerFault;
-pub use file::{ScenarioError, nearest, parse};
+pub use file::{ScenarioError, nearest, nearest_hint, parse};
 pub use words::describe;
 
 /// One scenario, as its file says it.
@@ -57,6 +57,18 @@ impl Scenario {
     pub fn refused_by(&self, broker: &BrokerSpec) -> Option<String> {
         self.steps.iter().filter_map(|s| s.broker.as_ref()?.refused_by(broker)).next()
     }
+
+    /// What in it only a subject with processes of its own can play, in words.
+    pub fn needs_processes(&self) -> Option<&'static str> {
+        let of_step = |s: &Step| match s.subject {
+            Some(SubjectFault::Kill) => Some("killing it"),
+            Some(SubjectFault::Pause) => Some("stopping it in its tracks"),
+            Some(SubjectFault::Replace) => Some("replacing it"),
+            _ => None,
+        };
+        let several = (self.subject.copies > 1).then_some("running several copies of it");
+        self.steps.iter().find_map(of_step).or(several)
+    }
 }
 
 /// What is published, by a publisher with confirms that no fault touches.
@@ -91,6 +103,8 @@ pub struct Settings {
     /// How long handling a message takes.
     #[serde(with = "duration")]
     pub handler_time: Duration,
+    /// How many copies of it run at a time, each with its own connection and workers.
+    pub copies: u16,
     /// One message whose handling takes longer.
     pub slow: Option<Slow>,
     /// A password other than the right one.
@@ -106,6 +120,7 @@ impl Default for Settings {
             prefetch: 8,
             heartbeat: 10,
             handler_time: Duration::from_millis(1),
+            copies: 1,
             slow: None,
             password: None,
             vhost: None,
@@ -194,6 +209,12 @@ pub enum SubjectFault {
     Stop,
     /// It is asked a second time, and must end at once.
     Abort,
+    /// Its oldest copy is killed (SIGKILL) and another one started.
+    Kill,
+    /// Its copies are stopped in their tracks (SIGSTOP) and go on after `lasts`.
+    Pause,
+    /// Its oldest copy is asked to stop while another one starts.
+    Replace,
 }
 
 /// What must come of it.

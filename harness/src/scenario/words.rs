@@ -56,6 +56,11 @@ fn what(step: &Step) -> String {
     match step.subject {
         Some(SubjectFault::Stop) => "the subject is asked to stop".into(),
         Some(SubjectFault::Abort) => "the subject is asked to stop at once".into(),
+        Some(SubjectFault::Kill) => "the subject is killed and started again".into(),
+        Some(SubjectFault::Pause) => "the subject is stopped in its tracks".into(),
+        Some(SubjectFault::Replace) => {
+            "a copy of the subject is asked to stop while another one starts".into()
+        }
         None => "nothing".into(),
     }
 }

@@ -1,25 +1,21 @@
-//! Runs an in-process subject on a thread and a runtime of its own, so that its tasks can be counted
-//! and a panic or a hang of it harms nobody.
+//! A subject at work, whichever kind it is: on a thread of this process, or as processes of its own.
 
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
-
-use super::{Entrant, Job};
-use crate::history::{Recorder, SubjectEnd, What};
-
-/// How long the runtime of an ended subject may take to stop what is left on it.
-const TEAR_DOWN: Duration = Duration::from_secs(1);
+use super::inside::Inside;
+use super::process::{Fleet, Stage};
+use super::{Entrant, Job, Kind, Resources, count};
+use crate::history::Recorder;
+use crate::tap::Reports;
 
 /// A running subject.
 #[must_use = "a host is stopped by `stop`"]
-pub struct Host {
-    runtime: Handle,
-    thread: Option<JoinHandle<()>>,
-    ended: watch::Receiver<bool>,
-    release: Option<oneshot::Sender<()>>,
+pub enum Host {
+    /// In this process.
+    Inside(Inside),
+    /// As processes.
+    Fleet(Fleet),
 }
 
 /// A subject that could not be started.
@@ -32,76 +28,76 @@ pub struct HostError {
 
 impl Host {
     /// Starts the subject; its end is recorded when it comes.
-    pub fn start(entrant: &Entrant, job: Job, recorder: &Recorder) -> Result<Host, HostError> {
+    pub fn start(
+        entrant: &Entrant,
+        job: Job,
+        recorder: &Recorder,
+        stage: &Stage<'_>,
+    ) -> Result<Host, HostError> {
         let failed = |source| HostError { name: entrant.name.clone(), source };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("subject")
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        let handle = runtime.handle().clone();
-        let (ended_tx, ended) = watch::channel(false);
-        let (release, released) = oneshot::channel();
-        recorder.record(What::SubjectStarted { name: entrant.name.clone() });
-        let (subject, recorder) = (entrant.subject.clone(), recorder.clone());
-        let body = move || {
-            runtime.block_on(async {
-                let mut released = released;
-                // Spawned, so that a panic in it is an end like any other.
-                let mut run = Handle::current().spawn(async move { subject.run(job).await });
-                let how = tokio::select! {
-                    end = &mut run => match end {
-                        Ok(Ok(())) => SubjectEnd::Clean,
-                        Ok(Err(why)) => SubjectEnd::Failed(why),
-                        Err(e) if e.is_panic() => SubjectEnd::Panicked(panic_text(e.into_panic())),
-                        Err(_) => SubjectEnd::Overran,
-                    },
-                    _ = &mut released => {
-                        // Torn down from outside; who does that records why.
-                        run.abort();
-                        return;
-                    }
-                };
-                recorder.record(What::SubjectEnded { how });
-                // The receiver lives in the `Host`; without it nobody waits.
-                ended_tx.send_replace(true);
-                let _ = released.await;
-            });
-            runtime.shutdown_timeout(TEAR_DOWN);
-        };
-        let thread =
-            std::thread::Builder::new().name("subject-main".into()).spawn(body).map_err(failed)?;
-        Ok(Host { runtime: handle, thread: Some(thread), ended, release: Some(release) })
+        match &entrant.kind {
+            Kind::Inside(subject) => {
+                Inside::start(&entrant.name, subject, job, recorder).map(Host::Inside)
+            }
+            Kind::Process(program) => Fleet::start(program, job, stage).map(Host::Fleet),
+        }
+        .map_err(failed)
     }
 
-    /// The runtime it runs on.
-    pub fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// Counts what it holds.
+    pub fn holder(&self, link: std::net::SocketAddr) -> Holder {
+        match self {
+            Host::Inside(inside) => {
+                let runtime = inside.runtime().clone();
+                Holder(Arc::new(move || {
+                    (count(link), Some(runtime.metrics().num_alive_tasks() as u32))
+                }))
+            }
+            Host::Fleet(fleet) => {
+                let fleet = fleet.clone();
+                Holder(Arc::new(move || (fleet.holds(), None)))
+            }
+        }
+    }
+
+    /// What it reports on another way than by calls.
+    pub fn reports(&self) -> Option<Reports> {
+        let fleet = self.fleet()?.clone();
+        Some(Arc::new(move || fleet.reports()))
+    }
+
+    /// Its processes, where it has some of its own.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        match self {
+            Host::Fleet(fleet) => Some(fleet),
+            Host::Inside(_) => None,
+        }
     }
 
     /// Waits for the subject to end by itself; false when it did not within `bound`.
     pub async fn ended(&self, bound: Duration) -> bool {
-        let mut ended = self.ended.clone();
-        let over = tokio::time::timeout(bound, ended.wait_for(|ended| *ended)).await;
-        matches!(over, Ok(Ok(_)))
+        match self {
+            Host::Inside(inside) => inside.ended(bound).await,
+            Host::Fleet(fleet) => fleet.ended(bound).await,
+        }
     }
 
-    /// Tears down its runtime, whether or not it has ended, and waits for its thread.
-    pub async fn stop(mut self) {
-        drop(self.release.take());
-        if let Some(thread) = self.thread.take() {
-            // A subject that blocks its thread for good must not take the harness with it.
-            let joined = tokio::task::spawn_blocking(move || thread.join());
-            let _ = tokio::time::timeout(TEAR_DOWN * 3, joined).await;
+    /// Tears it down, whether or not it has ended, and waits until it is gone.
+    pub async fn stop(self) {
+        match self {
+            Host::Inside(inside) => inside.stop().await,
+            Host::Fleet(fleet) => fleet.stop().await,
         }
     }
 }
 
-fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".into())
+/// Says what a subject holds, and how many tasks of it run where that is known.
+#[derive(Clone)]
+pub struct Holder(Arc<dyn Fn() -> (Resources, Option<u32>) + Send + Sync>);
+
+impl Holder {
+    /// Counts now.
+    pub fn count(&self) -> (Resources, Option<u32>) {
+        (self.0)()
+    }
 }

@@ -1,10 +1,13 @@
 //! The consumer under test.
 //!
 //! Owns the seam ([`Subject`], one method), what a subject is told and may report ([`Job`]), what it
-//! promises, and the host that runs it on a runtime and thread of its own. The reference consumer's
+//! promises, and the host that runs it: on a runtime and thread of its own, or as [`process`]es. The reference consumer's
 //! adapter lives in [`reference`](mod@reference).
 
 mod host;
+mod inside;
+pub mod process;
+mod promised;
 mod promises;
 pub mod reference;
 mod resources;
@@ -15,9 +18,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use host::{Host, HostError};
-pub use promises::{BackoffPromise, Jitter, Promises, Refused};
-pub use resources::{Resources, count};
+use crate::scenario::Scenario;
+pub use host::{Holder, Host, HostError};
+pub use process::Program;
+pub use promised::{Promised, PromisesError};
+pub use promises::{BackoffPromise, HealthPromise, Jitter, Promises, Refused};
+pub use resources::{Resources, count, count_all};
 pub use url::AmqpUrl;
 pub use work::{Job, Work};
 
@@ -45,12 +51,49 @@ pub struct Entrant {
     /// What it is held to.
     pub promises: Promises,
     /// The consumer.
-    pub subject: Arc<dyn Subject>,
+    pub kind: Kind,
+}
+
+/// Where a consumer runs.
+#[derive(Clone)]
+pub enum Kind {
+    /// In this process.
+    Inside(Arc<dyn Subject>),
+    /// A command.
+    Process(Program),
 }
 
 impl Entrant {
     /// A subject that is held to `promises`.
     pub fn new(name: impl Into<String>, promises: Promises, subject: impl Subject) -> Entrant {
-        Entrant { name: name.into(), promises, subject: Arc::new(subject) }
+        Entrant { name: name.into(), promises, kind: Kind::Inside(Arc::new(subject)) }
+    }
+
+    /// A command that is held to `promises`.
+    pub fn process(name: impl Into<String>, promises: Promises, program: Program) -> Entrant {
+        Entrant { name: name.into(), promises, kind: Kind::Process(program) }
+    }
+
+    /// The command, where it is one.
+    pub fn program(&self) -> Option<&Program> {
+        match &self.kind {
+            Kind::Process(program) => Some(program),
+            Kind::Inside(_) => None,
+        }
+    }
+
+    /// Why it cannot play this scenario.
+    pub fn cannot_play(&self, scenario: &Scenario) -> Option<String> {
+        match (&self.kind, scenario.needs_processes()) {
+            (Kind::Inside(_), Some(what)) => Some(format!(
+                "{what} takes a process of its own, and this consumer runs inside gauntlet; give a command: gauntlet run {} -- COMMAND",
+                scenario.name
+            )),
+            (Kind::Process(_), _) if scenario.subject.slow.is_some() => Some(
+                "it takes one slow message, and how long a command handles which message is its own affair"
+                    .into(),
+            ),
+            _ => None,
+        }
     }
 }

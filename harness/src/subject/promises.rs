@@ -28,6 +28,44 @@ pub struct Promises {
     pub backoff: Option<BackoffPromise>,
     /// What it does when it is refused.
     pub refused: Refused,
+    /// Its handlings are known as soon as it reports one, whatever `reports_handling` says.
+    #[serde(default)]
+    pub reports_when_seen: bool,
+    /// It recovers within this, where that is longer than the scenario's bound.
+    #[serde(default)]
+    pub recovers_within: Option<Duration>,
+    /// It stops within this, where that is longer than the scenario's bound.
+    #[serde(default)]
+    pub stops_within: Option<Duration>,
+    /// It serves its health truthfully.
+    #[serde(default)]
+    pub health: Option<HealthPromise>,
+}
+
+/// What a subject's health endpoint promises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthPromise {
+    /// The path to ask for.
+    pub path: String,
+    /// The statuses that say it is ready; none means 200 to 299.
+    pub ready: Vec<u16>,
+}
+
+impl Default for HealthPromise {
+    fn default() -> Self {
+        HealthPromise { path: "/health".into(), ready: Vec::new() }
+    }
+}
+
+impl HealthPromise {
+    /// Whether this status says that it is ready.
+    pub fn says_ready(&self, status: u16) -> bool {
+        match self.ready.is_empty() {
+            true => (200..300).contains(&status),
+            false => self.ready.contains(&status),
+        }
+    }
 }
 
 /// How a subject spaces its attempts: the first retry at once when `first_at_once`, then
@@ -67,6 +105,8 @@ pub enum Refused {
     GivesUp,
     /// It keeps trying, no faster than its backoff's cap allows.
     KeepsTrying,
+    /// One of the two: it has not said.
+    Either,
 }
 
 impl Promises {
@@ -83,6 +123,46 @@ impl Promises {
             heartbeats: true,
             backoff: None,
             refused: Refused::GivesUp,
+            reports_when_seen: false,
+            recovers_within: None,
+            stops_within: None,
+            health: None,
+        }
+    }
+
+    /// What a command is held to when nothing else is said: what any service's consumer has to do. Libraries wait
+    /// seconds between their attempts, so it is given time.
+    pub fn of_a_process() -> Promises {
+        Promises {
+            dedups: false,
+            reports_handling: false,
+            heartbeats: false,
+            refused: Refused::Either,
+            reports_when_seen: true,
+            recovers_within: Some(Duration::from_secs(15)),
+            stops_within: Some(Duration::from_secs(10)),
+            ..Promises::all()
+        }
+    }
+
+    /// The path of its health endpoint.
+    pub fn health_path(&self) -> &str {
+        self.health.as_ref().map_or("/health", |health| &health.path)
+    }
+
+    /// Whether what this checker decides is promised at all, and can be seen.
+    pub fn cover(&self, checker: &str) -> bool {
+        match checker {
+            "I1" => self.at_least_once,
+            "I5" | "I6" => self.at_least_once && self.reports_handling,
+            "I8" => self.prefetch,
+            "I11" => self.dedups && self.reports_handling,
+            "I12" => self.reconnects,
+            "I13" => self.backoff.is_some(),
+            "I15" | "I16" => self.heartbeats,
+            "I19" => self.drains,
+            "I21" => self.health.is_some(),
+            _ => true,
         }
     }
 }

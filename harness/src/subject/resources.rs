@@ -19,12 +19,30 @@ pub struct Resources {
 
 /// Counts for this process. `link` is the address the subject connects to.
 pub fn count(link: SocketAddr) -> Resources {
-    let process = Path::new("/proc/self");
+    let own = count_of(Path::new("/proc/self"), link);
+    // One descriptor is the one that reads the directory.
+    Resources { fds: own.fds.map(|n| n.saturating_sub(1)), ..own }
+}
+
+/// Counts for several processes together; one that has just ended holds nothing.
+pub fn count_all(pids: &[u32], link: SocketAddr) -> Resources {
+    let mut all = Resources { threads: Some(0), fds: Some(0), sockets: Some(0), rss_kib: Some(0) };
+    for pid in pids {
+        let one = count_of(&Path::new("/proc").join(pid.to_string()), link);
+        let add = |to: &mut Option<u32>, n: Option<u32>| *to = to.map(|t| t + n.unwrap_or(0));
+        add(&mut all.threads, one.threads);
+        add(&mut all.fds, one.fds);
+        add(&mut all.sockets, one.sockets);
+        all.rss_kib = all.rss_kib.map(|t| t + one.rss_kib.unwrap_or(0));
+    }
+    all
+}
+
+fn count_of(process: &Path, link: SocketAddr) -> Resources {
     let entries = |dir: &str| Some(std::fs::read_dir(process.join(dir)).ok()?.count() as u32);
     Resources {
         threads: entries("task"),
-        // One descriptor is the one that reads the directory.
-        fds: entries("fd").map(|n| n.saturating_sub(1)),
+        fds: entries("fd"),
         sockets: sockets_to(process, link),
         rss_kib: rss_kib(process),
     }
@@ -33,13 +51,16 @@ pub fn count(link: SocketAddr) -> Resources {
 fn sockets_to(process: &Path, link: SocketAddr) -> Option<u32> {
     let SocketAddr::V4(link) = link else { return None };
     let remote = format!("{:08X}:{:04X}", u32::from(*link.ip()).swap_bytes(), link.port());
-    let table = std::fs::read_to_string(process.join("net/tcp")).ok()?;
+    // Some runtimes speak IPv4 over sockets of IPv6.
+    let mapped = format!("0000000000000000FFFF0000{remote}");
+    let mut table = std::fs::read_to_string(process.join("net/tcp")).ok()?;
+    table.push_str(&std::fs::read_to_string(process.join("net/tcp6")).unwrap_or_default());
     let inodes: HashSet<&str> = table
         .lines()
-        .skip(1)
         .filter_map(|line| {
             let mut fields = line.split_ascii_whitespace().skip(2);
-            (fields.next()? == remote).then(|| fields.nth(6)).flatten()
+            let field = fields.next()?;
+            (field == remote || field == mapped).then(|| fields.nth(6)).flatten()
         })
         .collect();
     let held = std::fs::read_dir(process.join("fd"))

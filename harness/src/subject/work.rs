@@ -67,6 +67,16 @@ impl Job {
         Ok(())
     }
 
+    /// How long handling a message is to take.
+    pub fn handler_time(&self) -> Duration {
+        self.work.time
+    }
+
+    /// Where everything is recorded.
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.work.recorder
+    }
+
     /// Reports an attempt to connect, after so many in a row without success.
     pub fn attempt(&self, failures: u32) {
         self.work.recorder.record(What::Attempt { failures });

@@ -176,7 +176,8 @@ impl Epoch {
         self.qos.last().map(|(_, n)| *n).filter(|n| *n > 0)
     }
 
-    pub(super) fn sent(&mut self, frame: &Frame, at: Mark) {
+    /// The messages that an ack covers.
+    pub(super) fn sent(&mut self, frame: &Frame, at: Mark) -> Vec<u32> {
         match &frame.args {
             Args::Qos { prefetch_count, .. } => self.qos.push((at, *prefetch_count)),
             Args::Consume { queue, no_ack, consumer_tag, .. } => self.consumers.push(Consumer {
@@ -194,9 +195,15 @@ impl Epoch {
             args => {
                 if let Some((kind, tag, multiple)) = settlement(args) {
                     self.settle(kind, tag, multiple, at);
+                    if kind == Settle::Ack {
+                        let covers = self.settlements.last().map(|s| &s.covers[..]);
+                        let id = |tag: &u64| self.deliveries.get(tag)?.id;
+                        return covers.unwrap_or_default().iter().filter_map(id).collect();
+                    }
                 }
             }
         }
+        Vec::new()
     }
 
     fn settle(&mut self, kind: Settle, tag: u64, multiple: bool, at: Mark) {

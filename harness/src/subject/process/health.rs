@@ -1,0 +1,65 @@
+//! Asks a copy's health endpoint, as Nginx, Consul, Kubernetes or Prometheus would, and records what changes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::history::{Recorder, What};
+
+/// Between two questions.
+const EVERY: Duration = Duration::from_millis(200);
+/// No prober waits longer: Consul gives up after 1 s, Nginx after 2 s.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Of an answer, that is read.
+const HEAD: u64 = 4096;
+
+/// How it is asked.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// The path, `/health`.
+    pub path: String,
+}
+
+impl Answers {
+    /// Asks on and on. A copy that has not answered yet need not ever: only from the first answer on it is recorded
+    /// that there is none.
+    pub(super) async fn watch(&self, copy: u32, at: SocketAddr, recorder: &Recorder) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = None;
+        loop {
+            ticks.tick().await;
+            let (status, why) = match timeout(PATIENCE, ask(at, &self.path)).await {
+                Ok(Ok(status)) => (Some(status), None),
+                Ok(Err(e)) => (None, Some(e.to_string())),
+                Err(_) => (None, Some(format!("no answer in {} s", PATIENCE.as_secs()))),
+            };
+            let answer = (status, why);
+            let news = match &last {
+                None => answer.0.is_some(),
+                Some(last) => *last != answer,
+            };
+            if news {
+                let (status, why) = answer.clone();
+                recorder.record(What::Health { copy, status, why });
+                last = Some(answer);
+            }
+        }
+    }
+}
+
+async fn ask(at: SocketAddr, path: &str) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(at).await?;
+    let question = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes()).await?;
+    let mut head = Vec::new();
+    let mut answer = (&mut stream).take(HEAD);
+    while !head.contains(&b'\n') && answer.read_buf(&mut head).await? > 0 {}
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let status = line.strip_prefix("HTTP/").and_then(|l| l.split(' ').nth(1)?.trim().parse().ok());
+    status.ok_or_else(|| std::io::Error::other(format!("no HTTP: `{}`", line.trim())))
+}
