@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use gauntlet_harness::broker::{BrokerError, BrokerSpec};
+use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::subject::{HealthPromise, Promised, Promises};
 use gauntlet_harness::suite::default_jobs;
 use gauntlet_network::Seed;
@@ -53,15 +54,12 @@ const PROCESSES: usize = 6;
 /// How runs are made.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Environment {
-    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]
-    #[arg(
-        long,
-        value_name = "BROKER",
-        default_value = "embedded",
-        env = "GAUNTLET_BROKER",
-        hide_env_values = true
-    )]
-    broker: String,
+    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT] [default: embedded; container with --network toxiproxy]
+    #[arg(long, value_name = "BROKER", env = "GAUNTLET_BROKER", hide_env_values = true)]
+    broker: Option<String>,
+    /// What is behind the link that plays the faults: embedded (nothing), toxiproxy[:IMAGE[:TAG]] (a container), or http://IP:PORT of a Toxiproxy that runs
+    #[arg(long, value_name = "NETWORK", default_value = "embedded", env = "GAUNTLET_NETWORK")]
+    pub network: NetworkSpec,
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
@@ -73,10 +71,20 @@ pub struct Environment {
 impl Environment {
     /// Which broker. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
     pub fn broker(&self) -> Result<BrokerSpec, BrokerError> {
-        match self.broker.trim() {
+        let contained = matches!(self.network, NetworkSpec::Toxiproxy { .. });
+        let asked = match self.broker.as_deref().unwrap_or_default().trim() {
             // An empty variable is as good as none.
-            "" => Ok(BrokerSpec::Embedded),
-            broker => broker.parse(),
+            "" if contained => BrokerSpec::container(),
+            "" => BrokerSpec::Embedded,
+            broker => broker.parse()?,
+        };
+        match asked {
+            BrokerSpec::Container { .. } | BrokerSpec::Auto => Ok(asked),
+            _ if contained => Err(BrokerError::Unsupported {
+                what: format!("put a Toxiproxy in a container before the broker '{asked}'"),
+                why: "it cannot reach that; use --broker container, or start a Toxiproxy on this machine and name it: --network http://127.0.0.1:8474".into(),
+            }),
+            _ => Ok(asked),
         }
     }
 

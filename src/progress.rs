@@ -36,6 +36,7 @@ impl Progress {
                 self.end_brokers();
                 self.keep(format!("{broker} ready after {:.1}s", took.as_secs_f64()));
             }
+            News::NetworkReady { network } => self.keep(format!("behind the link: {network}")),
             News::Started { scenario } => self.begin(scenario, scenario, ""),
             News::Finished { report } => {
                 self.finished.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 //! `lasts` stays in force until [`Conductor::heal`].
 
 mod broker;
+mod toxiproxy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,15 @@ use crate::backstage::BackstageError;
 use crate::broker::{Broker, BrokerError, BrokerFault};
 use crate::history::ledger::{Ledger, Settle};
 use crate::history::{Moment, Phase, Progress, Recorder, What};
+use crate::network::{NetworkError, Path, toxic};
 use crate::plan::Plan;
 use crate::probe::Probe;
 use crate::scenario::{Step, Trigger, describe};
 use crate::subject::process::Fleet;
 use crate::tap::StepTap;
 use crate::workload::Publisher;
+
+pub use toxiproxy::Toxics;
 
 /// How long a step's trigger may take to be met.
 pub const TRIGGER_BOUND: Duration = Duration::from_secs(30);
@@ -50,11 +54,23 @@ pub struct Conductor<'a> {
     /// The subject's processes, once started, where it has some of its own.
     pub fleet: Option<Fleet>,
     /// Steps armed before the start, not yet followed.
-    pub armed: Vec<(usize, FaultId)>,
+    pub armed: Vec<(usize, InForce)>,
     /// Steps in force until healing, whose lifting makes the path usable.
     pub in_force: Vec<usize>,
+    /// The way through a Toxiproxy behind the link, where there is one.
+    pub path: Option<Path>,
+    /// Toxics in force until healing.
+    pub poisoned: Vec<Toxics>,
     /// Faults of the broker in force until healing, and their steps.
     pub ailing: Vec<(usize, BrokerFault)>,
+}
+
+/// A fault of the network in force.
+pub enum InForce {
+    /// On the link.
+    Link(FaultId),
+    /// On the Toxiproxy behind it.
+    Toxics(Toxics),
 }
 
 /// The environment failed while the schedule played.
@@ -84,6 +100,14 @@ pub enum ConductError {
         /// Why.
         source: gauntlet_network::FaultError,
     },
+    /// What is behind the link did not do what the step asked.
+    #[error("step {step}: failed to {source}")]
+    Network {
+        /// Step, from 1.
+        step: usize,
+        /// Why.
+        source: NetworkError,
+    },
 }
 
 impl Conductor<'_> {
@@ -92,8 +116,8 @@ impl Conductor<'_> {
         for (index, step) in self.plan.steps.iter().enumerate() {
             match (&step.when, &step.fault, &step.broker) {
                 (Trigger::Start, Some(fault), _) => {
-                    let id = self.arm(index, step, fault).await?;
-                    self.armed.push((index, id));
+                    let in_force = self.put_in_force(index, step, fault).await?;
+                    self.armed.push((index, in_force));
                 }
                 (Trigger::Start, None, Some(fault)) => self.on_broker(index, step, fault).await?,
                 _ => {}
@@ -105,8 +129,8 @@ impl Conductor<'_> {
     /// Plays the steps, those armed before the start first. A step whose trigger is not met in time is
     /// recorded as missed, and the next one is played.
     pub async fn play(&mut self, publisher: &mut Publisher) -> Result<(), ConductError> {
-        for (index, id) in std::mem::take(&mut self.armed) {
-            self.follow(index, &self.plan.steps[index], id).await?;
+        for (index, in_force) in std::mem::take(&mut self.armed) {
+            self.follow(index, &self.plan.steps[index], in_force).await?;
         }
         for (index, step) in self.plan.steps.iter().enumerate() {
             if step.when == Trigger::Start {
@@ -190,8 +214,8 @@ impl Conductor<'_> {
 
     async fn perform(&mut self, index: usize, step: &Step) -> Result<(), ConductError> {
         if let Some(fault) = &step.fault {
-            let id = self.arm(index, step, fault).await?;
-            return self.follow(index, step, id).await;
+            let in_force = self.put_in_force(index, step, fault).await?;
+            return self.follow(index, step, in_force).await;
         }
         if let Some(fault) = &step.broker {
             return self.on_broker(index, step, fault).await;
@@ -210,7 +234,20 @@ impl Conductor<'_> {
         self.recorder.record(What::Fired { step, conn: None, note: note.to_owned() });
     }
 
-    /// Injects the step's fault; when this returns, the next byte, or the armed point, feels it.
+    /// Has Toxiproxy play the fault where there is one that can, and the link otherwise.
+    async fn put_in_force(
+        &self,
+        index: usize,
+        step: &Step,
+        fault: &Fault,
+    ) -> Result<InForce, ConductError> {
+        match (&self.path, toxic::of_step(step)) {
+            (Some(path), Some(toxics)) => self.poison(index, step, path, &toxics).await,
+            _ => self.arm(index, step, fault).await.map(InForce::Link),
+        }
+    }
+
+    /// Injects the step's fault on the link; when this returns, the next byte, or the armed point, feels it.
     pub(crate) async fn arm(
         &self,
         index: usize,
@@ -226,14 +263,25 @@ impl Conductor<'_> {
         self.tap.now_playing(index, describe(step));
         let id = self.link.inject(injection).await.map_err(failed)?;
         if step.resets {
-            let cut = self.link.inject(Fault::Rst { side: Side::Both }).await.map_err(failed)?;
-            self.link.lift(cut).await.map_err(failed)?;
+            self.reset_all(index).await?;
         }
         Ok(id)
     }
 
+    /// Resets what is connected.
+    async fn reset_all(&self, index: usize) -> Result<(), ConductError> {
+        let failed = |source| ConductError::Fault { step: index + 1, source };
+        let cut = self.link.inject(Fault::Rst { side: Side::Both }).await.map_err(failed)?;
+        self.link.lift(cut).await.map_err(failed)
+    }
+
     /// Waits until the fault has fired as often as the step says, or has lasted; the path is usable when it is over.
-    async fn follow(&mut self, index: usize, step: &Step, id: FaultId) -> Result<(), ConductError> {
+    async fn follow(
+        &mut self,
+        index: usize,
+        step: &Step,
+        in_force: InForce,
+    ) -> Result<(), ConductError> {
         let outage = step.fault.as_ref().map_or(Outage::None, outage);
         if let Some(wanted) = fires_by_itself(step) {
             let fired = self
@@ -251,8 +299,15 @@ impl Conductor<'_> {
         }
         if let Some(lasts) = step.lasts {
             tokio::time::sleep_until(Instant::now() + lasts).await;
-            let lifted = self.link.lift(id).await;
-            lifted.map_err(|source| ConductError::Fault { step: index + 1, source })?;
+            match in_force {
+                InForce::Link(id) => {
+                    let lifted = self.link.lift(id).await;
+                    lifted.map_err(|source| ConductError::Fault { step: index + 1, source })?;
+                }
+                InForce::Toxics(toxics) => self.cure(toxics).await?,
+            }
+        } else if let InForce::Toxics(toxics) = in_force {
+            self.poisoned.push(toxics);
         }
         if outage == Outage::WhileInForce && !own {
             match step.lasts {
@@ -266,6 +321,9 @@ impl Conductor<'_> {
     /// Lifts every fault, verified by read-back; the path is usable from here on.
     pub async fn heal(&mut self) -> Result<(), String> {
         self.heal_broker().await?;
+        for toxics in std::mem::take(&mut self.poisoned) {
+            self.cure(toxics).await.map_err(|e| e.to_string())?;
+        }
         self.link.lift_all().await.map_err(|e| e.to_string())?;
         let left = self.link.active();
         if !left.is_empty() {

@@ -11,6 +11,7 @@ mod conductor;
 pub mod history;
 pub mod judge;
 pub mod mutants;
+pub mod network;
 mod on_subject;
 pub mod plan;
 mod probe;

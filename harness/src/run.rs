@@ -3,6 +3,8 @@
 //! Owns the order of the phases and their bounds. It records; it judges nothing ([`crate::checkers`]),
 //! and it plays no fault itself ([`crate::conductor`]).
 
+mod error;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +14,22 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backstage::{Backstage, BackstageError};
-use crate::broker::{Broker, BrokerError};
-use crate::conductor::{ConductError, Conductor, alive, caught_up, quiet};
+use crate::backstage::Backstage;
+use crate::broker::Broker;
+use crate::conductor::{Conductor, alive, caught_up, quiet};
 use crate::history::ledger::{self, Ledger};
 use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, What};
+use crate::network::{self, Network};
 use crate::plan::Plan;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::starvation;
 use crate::subject::process::{self, Answers};
-use crate::subject::{AmqpUrl, Entrant, Host, HostError, Job, Promises, Refused, Work};
+use crate::subject::{AmqpUrl, Entrant, Host, Job, Promises, Refused, Work};
 use crate::tap::StepTap;
 use crate::workload::Publisher;
+
+pub use error::RunError;
 
 /// The subject must consume, with nothing in its way, within this.
 const START_BOUND: Duration = Duration::from_secs(10);
@@ -49,34 +54,6 @@ const GOING: Duration = Duration::from_secs(1);
 /// The broker must forget the subject within this, and three heartbeats.
 const SETTLE_BOUND: Duration = Duration::from_secs(8);
 
-/// The environment could not be had, or failed under the run. Never the subject's fault.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Broker.
-    #[error("failed to {0}")]
-    Broker(#[from] BrokerError),
-    /// The harness's own session.
-    #[error(transparent)]
-    Backstage(#[from] BackstageError),
-    /// The schedule.
-    #[error(transparent)]
-    Conduct(#[from] ConductError),
-    /// The subject's host.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The link.
-    #[error("failed to open the link to the broker: {0}")]
-    Link(gauntlet_network::link::StartError),
-    /// The run directory.
-    #[error("failed to write {path}: {source}")]
-    Output {
-        /// File.
-        path: std::path::PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
 /// Where a run takes place.
 pub struct Environment {
     /// The broker; shared with other runs unless the scenario needs its own.
@@ -85,6 +62,8 @@ pub struct Environment {
     pub vhost: String,
     /// Whether nothing else runs in this process.
     pub alone: bool,
+    /// What is between the link and the broker.
+    pub network: Arc<Network>,
 }
 
 /// Plays `plan` against `entrant`. The history is streamed to `dir/history.jsonl` beside `dir/plan.json`,
@@ -132,9 +111,28 @@ async fn in_vhost(
     let backstage = Backstage::open(&url).await?;
     backstage.declare(&plan.queue).await?;
     backstage.close().await;
+    let path = environment.network.path(vhost, broker).await?;
+    let outcome = on_path(plan, entrant, environment, recorder, (dir, path.as_ref())).await;
+    if let Some(path) = path {
+        let closed = path.close().await;
+        outcome?;
+        return Ok(closed?);
+    }
+    outcome
+}
+
+async fn on_path(
+    plan: &Plan,
+    entrant: &Entrant,
+    environment: &Environment,
+    recorder: &Recorder,
+    (dir, path): (Option<&Path>, Option<&network::Path>),
+) -> Result<(), RunError> {
+    let Environment { broker, vhost, .. } = environment;
+    let url = broker.url(vhost);
     let tap = Arc::new(StepTap::new(recorder.clone()));
     let link = Link::builder(&plan.scenario.name)
-        .upstream(broker.addr())
+        .upstream(path.map_or_else(|| broker.addr(), network::Path::addr))
         .tap(tap.clone())
         .seed(Seed(plan.seed).derive(&plan.scenario.name))
         .start()
@@ -164,6 +162,8 @@ async fn in_vhost(
         armed: Vec::new(),
         in_force: Vec::new(),
         ailing: Vec::new(),
+        path: path.cloned(),
+        poisoned: Vec::new(),
     };
     let job = job(plan, environment, &link, recorder, stop, abort);
     let mut stage = Stage {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
 use crate::history::History;
 use crate::judge::{Judgement, judge, load};
+use crate::network::{Network, NetworkError, NetworkSpec};
 use crate::plan::Plan;
 use crate::run::{Environment, RunError, run};
 use crate::scenario::Scenario;
@@ -57,6 +58,8 @@ pub type Apart = fn(&Bout, &BrokerSpec, &Path) -> Command;
 pub struct Options {
     /// Which broker.
     pub broker: BrokerSpec,
+    /// What is between the link and the broker.
+    pub network: NetworkSpec,
     /// Scenarios at a time; at least 1.
     pub jobs: usize,
     /// Where the bouts' directories are; it must be writable before anything is played.
@@ -69,7 +72,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let broker = BrokerSpec::Embedded;
-        Options { jobs: default_jobs(&broker), broker, out: None, apart: None }
+        let jobs = default_jobs(&broker);
+        Options { jobs, broker, network: NetworkSpec::Embedded, out: None, apart: None }
     }
 }
 
@@ -87,6 +91,11 @@ pub enum News {
         broker: String,
         /// After so long.
         took: Duration,
+    },
+    /// There is more than the link, and it answers.
+    NetworkReady {
+        /// In words.
+        network: String,
     },
     /// A scenario began.
     Started {
@@ -167,6 +176,9 @@ pub enum SuiteError {
     /// No broker.
     #[error("failed to {0}")]
     Broker(#[from] BrokerError),
+    /// No network.
+    #[error("failed to {0}")]
+    Network(#[from] NetworkError),
     /// The directory for the runs cannot be had.
     #[error("cannot write to the output directory {path}: {source}; choose another with --out")]
     Out {
@@ -192,8 +204,16 @@ pub async fn run_suite(
         None => Vec::new(),
     };
     let run = RunId::new();
+    let network = Network::start(&options.network, &run, options.jobs.max(1)).await;
+    let network = Arc::new(network.inspect_err(|_| remove_empty(&made))?);
+    if let Some(network) = network.in_words() {
+        hear(News::NetworkReady { network });
+    }
+    // Whoever plays apart has no part in a Toxiproxy.
+    let apart = options.apart.filter(|_| bouts.len() > 1 && network.in_words().is_none());
     let shared = Arc::new(Shared {
-        options: Options { apart: options.apart.filter(|_| bouts.len() > 1), ..options.clone() },
+        options: Options { apart, ..options.clone() },
+        network: network.clone(),
         hear,
         broker: OnceCell::new(),
         permits: Semaphore::new(options.jobs.max(1)),
@@ -205,6 +225,8 @@ pub async fn run_suite(
         && let Err(error) = shared.broker().await
     {
         remove_empty(&made);
+        // The first error is the one to be told.
+        _ = network.stop().await;
         return Err(error.into());
     }
     let reports = shared.clone().play(bouts).await;
@@ -214,6 +236,9 @@ pub async fn run_suite(
         if let Err(error) = broker.stop().await {
             tracing::warn!(%error, "failed to stop the broker");
         }
+    }
+    if let Err(error) = network.stop().await {
+        tracing::warn!(%error, "failed to stop the network");
     }
     Ok(reports)
 }
@@ -237,6 +262,7 @@ fn remove_empty(made: &[PathBuf]) {
 
 struct Shared {
     options: Options,
+    network: Arc<Network>,
     hear: Hear,
     broker: OnceCell<Arc<Broker>>,
     permits: Semaphore,
@@ -379,7 +405,7 @@ impl Shared {
             (_, None) => self.broker().await?,
         };
         let vhost = format!("gauntlet-{}-{number}-{}", self.run, scenario.name);
-        Ok(Environment { broker, vhost, alone })
+        Ok(Environment { broker, vhost, alone, network: self.network.clone() })
     }
 
     async fn stop_own(&self, own: &mut Option<Arc<Broker>>) {

@@ -1,7 +1,7 @@
 //! Turns what the link reports into history, and the link's faults into steps of the schedule.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use gauntlet_network::{self as network, CutHow, End, FaultId, Item, Tap, Way};
@@ -12,11 +12,21 @@ use crate::history::{Ending, Recorder, What};
 pub struct StepTap {
     recorder: Recorder,
     steps: Mutex<Steps>,
+    poison: Mutex<Vec<Poison>>,
     reports: OnceLock<Reports>,
 }
 
 /// Records what the subject has reported by now on another way than the wire; the time of the last of it.
 pub type Reports = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
+
+/// A step's toxics behind the link.
+struct Poison {
+    step: usize,
+    ways: Vec<Way>,
+    by: String,
+    /// Connections known to be touched.
+    hit: BTreeSet<u64>,
+}
 
 #[derive(Default)]
 struct Steps {
@@ -30,7 +40,12 @@ struct Steps {
 impl StepTap {
     /// A tap that records into `recorder`.
     pub fn new(recorder: Recorder) -> StepTap {
-        StepTap { recorder, steps: Mutex::default(), reports: OnceLock::new() }
+        StepTap {
+            recorder,
+            steps: Mutex::default(),
+            poison: Mutex::default(),
+            reports: OnceLock::new(),
+        }
     }
 
     /// What the subject reports elsewhere is looked at before anything it sends is recorded: a report that was
@@ -38,6 +53,31 @@ impl StepTap {
     pub fn look_first(&self, reports: Reports) {
         // A run has one subject.
         let _ = self.reports.set(reports);
+    }
+
+    /// Toxics of `step` are in force beyond the link's far end: what crosses that end one of these ways is touched.
+    pub fn poisoned(&self, step: usize, ways: Vec<Way>, by: String) {
+        self.poison().push(Poison { step, ways, by, hit: BTreeSet::new() });
+    }
+
+    /// They are not any more.
+    pub fn cured(&self, step: usize) {
+        self.poison().retain(|p| p.step != step);
+    }
+
+    fn poison(&self) -> MutexGuard<'_, Vec<Poison>> {
+        self.poison.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a frame at the far end was touched by, each connection once.
+    fn touched(&self, conn: u64, way: Way) -> Vec<What> {
+        let mut poison = self.poison();
+        let its = poison.iter_mut().filter(|p| p.ways.contains(&way));
+        its.filter_map(|p| {
+            let first = p.hit.insert(conn);
+            first.then(|| What::Fired { step: p.step, conn: Some(conn), note: p.by.clone() })
+        })
+        .collect()
     }
 
     /// Faults injected from here on belong to `step`.
@@ -111,7 +151,14 @@ impl Tap for StepTap {
             What::Wire { end: End::Client, way: Way::ToBroker, .. }
                 | What::Ended { end: End::Client, .. }
         );
+        let touched = match what {
+            What::Wire { conn, end: End::Broker, way, .. } => self.touched(conn, way),
+            _ => Vec::new(),
+        };
         let reported = self.reports.get().filter(|_| of_subject).and_then(|reports| reports());
         self.recorder.record_at(reported.map_or(event.at, |at| at.max(event.at)), what);
+        for what in touched {
+            self.recorder.record_at(event.at, what);
+        }
     }
 }

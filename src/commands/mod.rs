@@ -48,6 +48,7 @@ fn apart(bout: &Bout, broker: &BrokerSpec, out: &Path) -> Command {
     command.args(["run", &bout.scenario.name, "--subject", subject, "--seed", &seed, "--out"]);
     // By the environment: a URL may hold a password, and arguments are anybody's to read.
     command.arg(out).env("GAUNTLET_BROKER", broker.in_full());
+    command.env("GAUNTLET_NETWORK", "embedded");
     command
 }
 

@@ -17,6 +17,7 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let runtime = runtime()?;
     let broker = broker(&args.environment, &runtime)?;
     let options = Options {
+        network: args.environment.network.clone(),
         jobs: args.environment.jobs(&broker, false),
         broker,
         out: None,

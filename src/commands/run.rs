@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
+use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::subject::{Entrant, Program};
 use gauntlet_harness::suite::{
@@ -30,6 +31,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let runtime = runtime()?;
     let broker = broker(&run.environment, &runtime)?;
     let options = Options {
+        network: run.environment.network.clone(),
         broker: broker.clone(),
         jobs: run.environment.jobs(&broker, entrant.program().is_some()),
         out: Some(out.clone()),
@@ -136,8 +138,12 @@ fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
                 Some(command) => (run.promises.in_words(), format!("-- {command}")),
                 None => (format!("--subject {} ", run.subject), String::new()),
             };
+            let network = match &run.environment.network {
+                NetworkSpec::Embedded => String::new(),
+                other => format!("--network {other} "),
+            };
             let command = format!(
-                "gauntlet run {} --broker '{broker}' {flags}--seed {seed} {words}",
+                "gauntlet run {} --broker '{broker}' {network}{flags}--seed {seed} {words}",
                 report.scenario
             );
             let command = command.trim_end();

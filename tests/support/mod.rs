@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
 use gauntlet_harness::judge::{judge, load};
+use gauntlet_harness::network::Network;
 use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run};
 use gauntlet_harness::scenario::Scenario;
@@ -103,7 +104,12 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
     static PLAYED: AtomicU32 = AtomicU32::new(0);
     let number = PLAYED.fetch_add(1, Ordering::Relaxed);
     let vhost = format!("test-{}-{number}-{}-{}", *RUN, entrant.name, scenario.name);
-    let environment = Environment { broker: broker.clone(), vhost: vhost.clone(), alone: false };
+    let environment = Environment {
+        broker: broker.clone(),
+        vhost: vhost.clone(),
+        alone: false,
+        network: Arc::new(Network::Embedded),
+    };
     let Entrant { name, promises, .. } = entrant;
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));

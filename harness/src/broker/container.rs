@@ -34,10 +34,10 @@ use super::{BrokerError, Restart, TRIES, conf};
 
 const AMQP: ContainerPort = ContainerPort::Tcp(5672);
 const MANAGEMENT: ContainerPort = ContainerPort::Tcp(15672);
-const LABEL_RUN: &str = "gauntlet.run";
-const LABEL_OWNER: &str = "gauntlet.owner";
+pub(crate) const LABEL_RUN: &str = "gauntlet.run";
+pub(crate) const LABEL_OWNER: &str = "gauntlet.owner";
 /// The engine's own work: creating, killing. Seconds on a slow disk.
-const ENGINE: Duration = Duration::from_secs(60);
+pub(crate) const ENGINE: Duration = Duration::from_secs(60);
 /// How long the engine waits after SIGTERM before it kills.
 const GRACE_SECONDS: i32 = 30;
 
@@ -57,6 +57,8 @@ pub(super) struct Container {
 struct Ends {
     amqp: SocketAddr,
     management: SocketAddr,
+    /// AMQP, for other containers.
+    inside: Option<SocketAddr>,
 }
 
 struct State {
@@ -122,7 +124,7 @@ impl Container {
             name,
             host,
             ports,
-            ends: RwLock::new(Ends { amqp: nowhere, management: nowhere }),
+            ends: RwLock::new(Ends { amqp: nowhere, management: nowhere, inside: None }),
             state: Mutex::new(State { reaper: Some(reaper), app_stopped: false }),
         };
         container.read_ports().await?;
@@ -131,6 +133,10 @@ impl Container {
 
     pub(super) fn amqp(&self) -> SocketAddr {
         self.ends.read().unwrap_or_else(PoisonError::into_inner).amqp
+    }
+
+    pub(super) fn inside(&self) -> Option<SocketAddr> {
+        self.ends.read().unwrap_or_else(PoisonError::into_inner).inside
     }
 
     pub(super) fn management(&self) -> String {
@@ -236,9 +242,20 @@ impl Container {
             Ok(port) => Ok(SocketAddr::new(self.host.ip(), port)),
             Err(error) => Err(self.failed("read its ports", &error)),
         };
-        let ends = Ends { amqp: port(AMQP).await?, management: port(MANAGEMENT).await? };
+        let inside = self.bridged().await?;
+        let ends = Ends { amqp: port(AMQP).await?, management: port(MANAGEMENT).await?, inside };
         *self.ends.write().unwrap_or_else(PoisonError::into_inner) = ends;
         Ok(())
+    }
+
+    /// Its address on the engine's default bridge, where other containers are its neighbours.
+    async fn bridged(&self) -> Result<Option<SocketAddr>, BrokerError> {
+        let inspected =
+            self.docker.inspect_container(self.handle.id(), None::<InspectContainerOptions>).await;
+        let settings = inspected.map_err(|error| self.failed("look at it", &error))?;
+        let networks = settings.network_settings.and_then(|s| s.networks).unwrap_or_default();
+        let ip = networks.get("bridge").and_then(|n| n.ip_address.as_deref()?.parse().ok());
+        Ok(ip.map(|ip| SocketAddr::new(ip, AMQP.as_u16())))
     }
 
     pub(super) async fn ctl(&self, words: &[&str]) -> Result<(), BrokerError> {
@@ -305,7 +322,7 @@ fn port_taken(why: &str) -> bool {
     why.contains("port is already allocated") || why.contains("address already in use")
 }
 
-async fn remove(docker: &Docker, name: &str) -> Result<(), BrokerError> {
+pub(crate) async fn remove(docker: &Docker, name: &str) -> Result<(), BrokerError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(name, Some(options)).await {
         // Gone, or going already.
@@ -353,7 +370,7 @@ pub(super) async fn sweep() -> usize {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |said, cause| {
         let cause = cause.to_string();

@@ -20,7 +20,7 @@ const PULL: Duration = Duration::from_secs(600);
 
 /// Where ports of containers are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     /// On this machine: ports can be chosen, and need not be shown to others.
     Here,
     /// Somewhere else: the engine chooses ports, and all may see them.
@@ -28,7 +28,7 @@ pub(super) enum Host {
 }
 
 impl Host {
-    pub(super) fn ip(self) -> IpAddr {
+    pub(crate) fn ip(self) -> IpAddr {
         match self {
             Host::Here => Ipv4Addr::LOCALHOST.into(),
             Host::There(ip) => ip,
@@ -37,7 +37,7 @@ impl Host {
 }
 
 /// The engine testcontainers would use, if it answers.
-pub(super) async fn reach() -> Result<Docker, BrokerError> {
+pub(crate) async fn reach() -> Result<Docker, BrokerError> {
     let attempt = timeout(ENGINE, async {
         let docker = docker_client_instance().await.map_err(|error| error.to_string())?;
         docker.ping().await.map_err(|error| error.to_string())?;
@@ -53,7 +53,7 @@ pub(super) async fn reach() -> Result<Docker, BrokerError> {
 }
 
 /// Whether the image is here, or a registry says it has it.
-pub(super) async fn has_or_can_pull(docker: &Docker, image: &str) -> Result<(), BrokerError> {
+pub(crate) async fn has_or_can_pull(docker: &Docker, image: &str) -> Result<(), BrokerError> {
     if docker.inspect_image(image).await.is_ok() {
         return Ok(());
     }
@@ -65,7 +65,7 @@ pub(super) async fn has_or_can_pull(docker: &Docker, image: &str) -> Result<(), 
 }
 
 /// Sees that the image is here, pulling it if need be.
-pub(super) async fn pull(docker: &Docker, image: &str, tag: &str) -> Result<(), BrokerError> {
+pub(crate) async fn pull(docker: &Docker, image: &str, tag: &str) -> Result<(), BrokerError> {
     let full = format!("{image}:{tag}");
     if docker.inspect_image(&full).await.is_ok() {
         return Ok(());
@@ -92,7 +92,7 @@ fn no_image(image: &str, why: &str) -> BrokerError {
 }
 
 /// Where the engine's published ports are.
-pub(super) async fn host(docker: &Docker) -> Result<Host, BrokerError> {
+pub(crate) async fn host(docker: &Docker) -> Result<Host, BrokerError> {
     let said = std::env::var("DOCKER_HOST").unwrap_or_default();
     let remote =
         reqwest::Url::parse(&said).ok().filter(|url| !matches!(url.scheme(), "unix" | "npipe"));

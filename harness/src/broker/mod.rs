@@ -12,8 +12,8 @@
 
 mod available;
 mod conf;
-mod container;
-mod docker;
+pub(crate) mod container;
+pub(crate) mod docker;
 mod embedded;
 mod error;
 mod external;
@@ -23,14 +23,14 @@ mod local;
 mod look;
 mod management;
 mod owner;
-mod place;
+pub(crate) mod place;
 mod ports;
-mod reaper;
+pub(crate) mod reaper;
 mod server;
 mod spec;
 mod sweep;
 mod url;
-mod wait;
+pub(crate) mod wait;
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -205,6 +205,14 @@ impl Broker {
             Node::Container(container) => container.amqp(),
             Node::Local(local) => local.amqp(),
             Node::External(addr) => *addr,
+        }
+    }
+
+    /// Where another container on the engine's bridge finds it, if it is one.
+    pub fn inside(&self) -> Option<SocketAddr> {
+        match &self.node {
+            Node::Container(container) => container.inside(),
+            Node::Embedded(_) | Node::Local(_) | Node::External(_) => None,
         }
     }
 

@@ -39,7 +39,7 @@ impl fmt::Display for RunId {
 
 /// A process, told apart from any later one with the same pid, on this boot and in this pid namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     pid: u32,
     /// Ticks since boot when it started; 0 where there is no /proc.
     started: u64,
@@ -49,7 +49,7 @@ pub(super) struct Owner {
 
 /// What became of an [`Owner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Alive,
     Dead,
     /// From before this machine's last boot, or from another machine.
@@ -60,7 +60,7 @@ pub(super) enum Fate {
 
 impl Owner {
     /// This process.
-    pub(super) fn this() -> Owner {
+    pub(crate) fn this() -> Owner {
         let pid = std::process::id();
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
@@ -73,7 +73,7 @@ impl Owner {
     }
 
     /// Reads what `Display` wrote.
-    pub(super) fn parse(text: &str) -> Option<Owner> {
+    pub(crate) fn parse(text: &str) -> Option<Owner> {
         let mut parts = text.trim().split('-');
         let owner = Owner {
             pid: parts.next()?.parse().ok()?,
@@ -85,7 +85,7 @@ impl Owner {
     }
 
     /// What became of it, seen from this process.
-    pub(super) fn fate(&self) -> Fate {
+    pub(crate) fn fate(&self) -> Fate {
         let this = Owner::this();
         if self.started == 0 || this.started == 0 {
             Fate::Unknown

@@ -9,7 +9,7 @@ use super::error::io;
 use super::owner::{Owner, RunId};
 
 /// In the environment of every process that belongs to a broker.
-pub(super) const VARIABLE: &str = "GAUNTLET_BROKER";
+pub(crate) const VARIABLE: &str = "GAUNTLET_BROKER";
 
 /// In the environment of every process that belongs to a subject.
 pub(crate) const SUBJECT_VARIABLE: &str = "GAUNTLET_RUN";
@@ -18,8 +18,8 @@ pub(crate) const SUBJECT_VARIABLE: &str = "GAUNTLET_RUN";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// `RUN-N`: what a person should see.
-    pub(super) name: String,
-    pub(super) owner: Owner,
+    pub(crate) name: String,
+    pub(crate) owner: Owner,
 }
 
 impl Mark {
@@ -31,7 +31,7 @@ impl Mark {
     }
 
     /// Reads what `Display` wrote.
-    pub(super) fn parse(text: &str) -> Option<Mark> {
+    pub(crate) fn parse(text: &str) -> Option<Mark> {
         let (name, owner) = text.split_once('.')?;
         Some(Mark { name: name.to_owned(), owner: Owner::parse(owner)? })
     }
@@ -44,12 +44,12 @@ impl std::fmt::Display for Mark {
 }
 
 /// The directory for all runs of this user. It need not exist.
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     std::env::temp_dir().join(format!("gauntlet-{}", rustix::process::getuid().as_raw()))
 }
 
 /// Makes the directory of all runs, and sees that nobody else made it.
-pub(super) fn make_root() -> Result<PathBuf, BrokerError> {
+pub(crate) fn make_root() -> Result<PathBuf, BrokerError> {
     let root = root();
     let doing = || io(format!("make the directory {}", root.display()));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(doing())?;
@@ -63,14 +63,14 @@ pub(super) fn make_root() -> Result<PathBuf, BrokerError> {
 }
 
 /// Removes the directory of all runs if nothing is left in it.
-pub(super) fn remove_root_if_empty() {
+pub(crate) fn remove_root_if_empty() {
     // Not empty, or gone already: both are as they should be.
     let _ = std::fs::remove_dir(root().join("ports"));
     let _ = std::fs::remove_dir(root());
 }
 
 /// The processes that carry a mark. Only this user's can be seen, and only where there is a /proc.
-pub(super) fn processes() -> Vec<(rustix::process::Pid, Mark)> {
+pub(crate) fn processes() -> Vec<(rustix::process::Pid, Mark)> {
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();
     for entry in all.flatten() {
@@ -92,7 +92,7 @@ fn mark_of(process: &Path) -> Option<Mark> {
 }
 
 /// SIGKILL. A process that is gone already is no error.
-pub(super) fn kill(pid: rustix::process::Pid) {
+pub(crate) fn kill(pid: rustix::process::Pid) {
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 

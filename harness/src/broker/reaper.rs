@@ -44,7 +44,7 @@ pub(crate) struct Reaper {
 
 impl Reaper {
     /// Starts it, before there is anything to remove.
-    pub(super) fn start(
+    pub(crate) fn start(
         mark: &Mark,
         container: &str,
         paths: &[&Path],

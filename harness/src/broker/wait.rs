@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_millis(20);
 
 /// Why an attempt did not succeed.
 #[derive(Debug)]
-pub(super) enum Not {
+pub(crate) enum Not {
     /// It may yet.
     Yet(String),
     /// It cannot any more.
@@ -20,7 +20,7 @@ pub(super) enum Not {
 }
 
 /// Tries until it succeeds, cannot, or the deadline passes. `what` completes "failed to ...".
-pub(super) async fn until<T, F>(
+pub(crate) async fn until<T, F>(
     what: &str,
     deadline: Duration,
     mut attempt: impl FnMut() -> F,
@@ -53,7 +53,7 @@ where
 }
 
 /// Adds the log's tail to an error of [`until`].
-pub(super) fn with_log(error: BrokerError, tail: &str) -> BrokerError {
+pub(crate) fn with_log(error: BrokerError, tail: &str) -> BrokerError {
     match error {
         BrokerError::NotReady { what, after, missing, .. } => {
             BrokerError::NotReady { what, after, missing, log: log_part(tail) }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use gauntlet_broker::faults::{ReplyRule, Withheld};
-use gauntlet_network::{Fault, FaultId, Injection, Point, Side};
+use gauntlet_network::{Fault, FaultId, Injection, Point};
 use tokio::time::Instant;
 
 use super::{ConductError, Conductor, TRIGGER_BOUND, alive, fired_times};
@@ -32,9 +32,7 @@ impl Conductor<'_> {
             self.link.lift(id).await.map_err(|source| fault_failed(index, source))?;
         }
         if step.resets {
-            let cut = self.link.inject(Fault::Rst { side: Side::Both }).await;
-            let cut = cut.map_err(|source| fault_failed(index, source))?;
-            self.link.lift(cut).await.map_err(|source| fault_failed(index, source))?;
+            self.reset_all(index).await?;
         }
         self.follow_broker(index, step, fault).await
     }
@@ -128,7 +126,13 @@ impl Conductor<'_> {
                 let answered = self.broker.up().await;
                 let answered =
                     answered.map_err(|source| ConductError::Broker { step: index + 1, source })?;
-                self.link.set_upstream(self.broker.addr());
+                match &self.path {
+                    None => self.link.set_upstream(self.broker.addr()),
+                    Some(path) => path
+                        .follow(self.broker)
+                        .await
+                        .map_err(|source| ConductError::Network { step: index + 1, source })?,
+                }
                 self.recorder.record_at(answered.into_std(), What::PathUsable { step: index });
             }
             BrokerFault::CloseConnections
