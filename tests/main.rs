@@ -5,16 +5,18 @@
 //! - `mutants`: every consumer broken on purpose, caught by the checker meant for it; and the control passes.
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
+//! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
 //! - `signals`: the reference consumer's binary under real signals.
 //! - `traces`: what people read, as snapshots.
 //!
-//! What needs Docker or rabbitmq-server runs when they are there and says, one line, when it was
+//! What needs Docker, rabbitmq-server or Python runs when they are there and says, one line, when it was
 //! skipped and why; with `GAUNTLET_REQUIRE=all` nothing may skip.
 
 mod support;
 
 mod brokers;
 mod cli;
+mod clients;
 mod mutants;
 mod scenarios;
 mod signals;

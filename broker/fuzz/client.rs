@@ -290,8 +290,22 @@ fn long(tag: u8) -> [u8; 8] {
     u64::from(tag % 32).to_be_bytes()
 }
 
-fn table(arguments: &Arguments) -> Vec<u8> {
+fn table(of: &Arguments) -> Vec<u8> {
     let mut out = BytesMut::new();
-    Table(arguments.iter().flatten().map(|argument| argument.entry()).collect()).write(&mut out);
+    arguments(of).write(&mut out);
     out.to_vec()
+}
+
+/// As a declaration has them.
+pub fn arguments(of: &Arguments) -> Table {
+    Table(of.iter().flatten().map(|argument| argument.entry()).collect())
+}
+
+/// As a policy has them.
+pub fn policy(says: &Arguments) -> Table {
+    let mut table = arguments(says);
+    for (key, _) in &mut table.0 {
+        *key = key.trim_start_matches("x-").to_owned();
+    }
+    table
 }

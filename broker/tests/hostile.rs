@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
+use gauntlet_broker::model::message::Message;
 use gauntlet_broker::{Broker, Config};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
@@ -17,9 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// As many channels as the broker allows.
 const CHANNELS: u16 = 2047;
-/// Published and consumed in a round, and rounds of which the best counts.
+/// Published and consumed in a round, and pairs of rounds at most.
 const MESSAGES: usize = 500;
-const ROUNDS: usize = 5;
+const PAIRS: usize = 30;
 const BODY: [u8; 4096] = [b'm'; 4096];
 /// What hangs is a bug that should say so.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,44 +68,51 @@ impl Honest {
         Ok(Honest { channel, consumer })
     }
 
-    /// How long the best of some rounds takes.
-    async fn best(&mut self) -> Result<Duration, lapin::Error> {
-        let mut best = Duration::MAX;
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            let mut confirms = Vec::with_capacity(MESSAGES);
-            for _ in 0..MESSAGES {
-                let options = BasicPublishOptions::default();
-                let props = BasicProperties::default();
-                let publish = self.channel.basic_publish(
-                    "amq.fanout".into(),
-                    "".into(),
-                    options,
-                    &BODY,
-                    props,
-                );
-                confirms.push(publish.await?);
-            }
-            for confirm in confirms {
-                assert!(confirm.await?.is_ack());
-            }
-            for _ in 0..MESSAGES {
-                let delivery =
-                    self.consumer.next().await.expect("the consumer is not cancelled")?;
-                assert_eq!(delivery.data, BODY);
-            }
-            best = best.min(began.elapsed());
+    /// How long a round takes.
+    async fn round(&mut self) -> Result<Duration, lapin::Error> {
+        let began = Instant::now();
+        let mut confirms = Vec::with_capacity(MESSAGES);
+        for _ in 0..MESSAGES {
+            let options = BasicPublishOptions::default();
+            let props = BasicProperties::default();
+            let publish =
+                self.channel.basic_publish("amq.fanout".into(), "".into(), options, &BODY, props);
+            confirms.push(publish.await?);
         }
-        Ok(best)
+        for confirm in confirms {
+            assert!(confirm.await?.is_ack());
+        }
+        for _ in 0..MESSAGES {
+            let delivery = self.consumer.next().await.expect("the consumer is not cancelled")?;
+            assert_eq!(delivery.data, BODY);
+        }
+        Ok(began.elapsed())
     }
+}
+
+/// Whether the honest one is served alike with and without the hostile one beside it. Load on this machine may slow
+/// down any one round, so rounds with and without take turns until a pair of them agrees; harm would spoil all of them.
+async fn is_unharmed(beside: &mut Honest, apart: &mut Honest) -> Result<bool, lapin::Error> {
+    for _ in 0..PAIRS {
+        let without = apart.round().await?;
+        // Every message has a second queue to go to; more than that would be harm.
+        if beside.round().await? < without * 4 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[tokio::test]
 async fn all_channels_with_a_consumer_each_and_never_reading_harm_nobody() {
     let broker = Broker::start(Config::default()).expect("loopback has a port");
-    let honest = timeout(PATIENCE, Honest::connect(&broker)).await.expect("connecting is quick");
-    let mut honest = honest.expect("the broker is up");
-    let before = timeout(PATIENCE, honest.best()).await.expect("in time").expect("no error");
+    let other = Broker::start(Config::default()).expect("loopback has a port");
+    let mut honest = Vec::new();
+    for broker in [&broker, &other] {
+        let connected = timeout(PATIENCE, Honest::connect(broker)).await.expect("it is quick");
+        honest.push(connected.expect("the broker is up"));
+    }
+    let [beside, apart] = &mut honest[..] else { panic!("there are two") };
 
     // What the honest one publishes goes to the queue of all these consumers, too.
     let mut hostile = TcpStream::connect(broker.addr()).await.expect("the broker listens");
@@ -120,15 +129,55 @@ async fn all_channels_with_a_consumer_each_and_never_reading_harm_nobody() {
     let consumers = usize::from(CHANNELS) + 1;
     let consuming = broker.until(|core| core.look().consumers.len() == consumers);
     timeout(PATIENCE, consuming).await.expect("its consumers are there");
+    // Until its connection is full.
+    let full = async {
+        while broker.with(|core| core.look().queues.iter().all(|it| it.ready == 0)) {
+            beside.round().await.expect("no error");
+        }
+    };
+    timeout(PATIENCE, full)
+        .await
+        .expect("as the peer does not read, its queue keeps what it is sent");
 
-    let after = timeout(PATIENCE, honest.best()).await.expect("in time").expect("no error");
+    let unharmed = timeout(PATIENCE * 3, is_unharmed(beside, apart)).await.expect("in time");
+    assert!(unharmed.expect("no error"), "{PAIRS} rounds took four times those without it, each");
     let look = broker.with(|core| core.look());
-    let trap = look.queues.iter().find(|queue| queue.name == "trap").expect("it is there");
-    assert!(trap.ready > 0, "as the peer does not read, its queue keeps what it is sent");
     assert!(look.connections.iter().any(|connection| connection.channels == 2047));
-    // Every message has a second queue to go to now; more than that would be harm.
-    assert!(after < before * 4 + Duration::from_millis(20), "{before:?} before, {after:?} after");
     timeout(PATIENCE, broker.stop()).await.expect("nobody who does not read is waited for");
+    timeout(PATIENCE, other.stop()).await.expect("the broker stops");
+}
+
+/// What was left in the queue while the peer did not read is sent as soon as it does, by nothing but its reading.
+#[tokio::test]
+async fn who_reads_late_gets_everything() {
+    const MANY: usize = 400;
+    // Larger than what the system's buffers and the broker's hold together.
+    const LARGE: usize = 32 << 10;
+    let broker = Broker::start(Config::default()).expect("loopback has a port");
+    let mut late = TcpStream::connect(broker.addr()).await.expect("the broker listens");
+    let mut all = handshake();
+    all.extend(method(1, 20, 10, &[0]));
+    all.extend(method(1, 50, 10, b"\0\0\x04late\0\0\0\0\0"));
+    all.extend(method(1, 60, 20, b"\0\0\x04late\x01c\x02\0\0\0\0"));
+    late.write_all(&all).await.expect("the broker reads");
+    let consuming = broker.until(|core| core.look().consumers.len() == 1);
+    timeout(PATIENCE, consuming).await.expect("it consumes");
+    broker.with(|core| {
+        for _ in 0..MANY {
+            let (props, body) = (Bytes::from_static(&[0, 0]), Bytes::from(vec![b'm'; LARGE]));
+            let message = Message::published("".into(), "late".into(), props, body);
+            core.put_message("/", message.expect("it is well-formed")).expect("the queue is there");
+        }
+    });
+    assert!(broker.with(|core| core.look().queues[0].ready) > 0, "more than is kept for a peer");
+    let mut octets = 0;
+    let mut input = vec![0; 1 << 20];
+    while octets < MANY * LARGE {
+        let read = timeout(PATIENCE, late.read(&mut input)).await;
+        octets +=
+            read.unwrap_or_else(|_| panic!("nothing more after {octets}")).expect("it is open");
+    }
+    timeout(PATIENCE, broker.stop()).await.expect("the broker stops");
 }
 
 /// Sends one octet after the other, and says when it is cut off.
@@ -170,10 +219,11 @@ async fn a_handshake_that_trickles_is_cut_off() {
     for octets in [&handshake()[..8], &endless] {
         let cut = timeout(PATIENCE, trickle(&broker, octets)).await.expect("it is cut off");
         assert!(cut >= handshake_timeout, "{cut:?} is too early");
-        assert!(cut < handshake_timeout + Duration::from_secs(2), "{cut:?} is too late");
+        // Without the setting it would be ten seconds.
+        assert!(cut < Duration::from_secs(8), "{cut:?} is too late");
     }
     // Who is quick about it is not.
     let mut honest = Honest::connect(&broker).await.expect("the broker is up");
-    timeout(PATIENCE, honest.best()).await.expect("in time").expect("no error");
+    timeout(PATIENCE, honest.round()).await.expect("in time").expect("no error");
     timeout(PATIENCE, broker.stop()).await.expect("the broker stops");
 }

@@ -102,6 +102,8 @@ async fn of_the_node() {
     it.check("GET", "aliveness-test/%2F", "", 200, r#"{"status":"ok"}"#).await;
     it.check("GET", "queues/%2F/aliveness-test", "", 200, r#""messages":0"#).await;
     it.check("GET", "health/checks/alarms", "", 200, r#"{"status":"ok"}"#).await;
+    it.check("GET", "healthchecks/node/rabbit%40gauntlet", "", 200, r#"{"status":"ok"}"#).await;
+    it.check("GET", "healthchecks/node/other", "", 404, "Object Not Found").await;
     it.broker.with(|core| core.set_memory_alarm(true));
     it.check("GET", "health/checks/alarms", "", 503, "There are alarms in effect").await;
     it.check("GET", "nope", "", 404, r#"{"error":"Object Not Found","reason":"Not Found"}"#).await;
@@ -317,6 +319,69 @@ async fn policies() {
     }
     it.check("DELETE", at, "", 204, "").await;
     it.check("DELETE", at, "", 404, "Object Not Found").await;
+    it.stop().await;
+}
+
+/// What RabbitMQ 4.0.5 answers to the same requests.
+#[tokio::test]
+async fn declarations_are_checked_as_those_of_clients() {
+    let it = Served::start().await;
+    let quorum = r#""arguments":{"x-queue-type":"quorum"}"#;
+    let transient = format!("{{{quorum}}}");
+    it.check("PUT", "queues/%2F/q", &transient, 400, "invalid property 'non-durable'").await;
+    let own = format!(r#"{{"durable":true,"exclusive":true,{quorum}}}"#);
+    it.check("PUT", "queues/%2F/q", &own, 400, "invalid property 'non-durable'").await;
+    let dead = r#"{"arguments":{"x-dead-letter-exchange":1}}"#;
+    it.check("PUT", "queues/%2F/q", dead, 400, "invalid type 'long' for arg").await;
+    let alternate = r#"{"type":"fanout","arguments":{"alternate-exchange":1}}"#;
+    it.check("PUT", "exchanges/%2F/x", alternate, 400, "invalid type 'long' for arg").await;
+
+    let about = r#"{"description":"d","tags":"a,b","default_queue_type":"quorum"}"#;
+    it.check("PUT", "vhosts/v", about, 201, "").await;
+    let shown = r#""metadata":{"default_queue_type":"quorum","description":"d","tags":["a","b"]}"#;
+    it.check("GET", "vhosts/v", "", 200, shown).await;
+    for (body, kind) in [
+        (r#"{"durable":true}"#, "quorum"),
+        ("{}", "classic"),
+        (r#"{"durable":true,"auto_delete":true}"#, "classic"),
+    ] {
+        it.check("PUT", "queues/v/q", body, 201, "").await;
+        it.check("GET", "queues/v/q", "", 200, &format!(r#""type":"{kind}""#)).await;
+        it.check("DELETE", "queues/v/q", "", 204, "").await;
+    }
+    it.check("PUT", "vhosts/v", "{}", 204, "").await;
+    it.check("GET", "vhosts/v", "", 200, r#""default_queue_type":"classic""#).await;
+    it.check("PUT", "vhosts/w", r#"{"default_queue_type":"other"}"#, 400, "'other'").await;
+
+    // Everything matches nothing at all.
+    it.check("PUT", "queues/%2F/any", "{}", 201, "").await;
+    let policy = r#"{"pattern":"","definition":{"max-length":5}}"#;
+    it.check("PUT", "policies/%2F/p", policy, 201, "").await;
+    it.check("GET", "policies/%2F/p", "", 200, r#""pattern":"""#).await;
+    it.check("GET", "queues/%2F/any", "", 200, r#""policy":"p""#).await;
+    let wrong = r#"{"pattern":5,"definition":{"max-length":5}}"#;
+    it.check("PUT", "policies/%2F/p", wrong, 400, "pattern should be a binary but was 5").await;
+    it.stop().await;
+}
+
+#[tokio::test]
+async fn passwords_are_hashed() {
+    let it = Served::start().await;
+    // RabbitMQ's own example, of `test12`.
+    let hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
+    let hashed = format!(r#"{{"password_hash":"{hash}","tags":"management"}}"#);
+    it.check("PUT", "users/u", &hashed, 201, "").await;
+    it.check("GET", "users/u", "", 200, &format!(r#""password_hash":"{hash}""#)).await;
+    // Base64 of u:test12 and u:test13.
+    for (login, status) in [("dTp0ZXN0MTI=", 200), ("dTp0ZXN0MTM=", 401)] {
+        let header = format!("Authorization: Basic {login}\r\n");
+        let (got, answer) = it.ask_with(&header, "GET", "/api/whoami", "").await;
+        assert_eq!(got, status, "{answer}");
+    }
+    let bad = r#"{"password_hash":"!!","tags":""}"#;
+    it.check("PUT", "users/u", bad, 400, r#"["not_base64","!!"]"#).await;
+    let both = format!(r#"{{"password":"p","password_hash":"{hash}","tags":""}}"#);
+    it.check("PUT", "users/u", &both, 400, "both_password_and_password_hash_are_provided").await;
     it.stop().await;
 }
 

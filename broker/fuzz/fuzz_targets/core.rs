@@ -1,5 +1,6 @@
-//! A node under several clients that do as they like, in pieces, at any time, while it fails: nothing panics, nothing
-//! hangs, what is kept for a peer is bounded, and nothing is left of those who are gone.
+//! A node under several clients that do as they like, in pieces, at any time, while it fails and an operator changes what
+//! they stand on: nothing panics, nothing hangs, what is kept for a peer is bounded, and nothing is left of those who are
+//! gone.
 #![no_main]
 
 #[path = "../client.rs"]
@@ -11,9 +12,14 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::BytesMut;
 use client::Request;
+use gauntlet_broker::look::messages::Settle;
+use gauntlet_broker::model::exchange::{Exchange, Kind};
+use gauntlet_broker::model::message::Message;
+use gauntlet_broker::model::user::Permission;
 use gauntlet_broker::wire::frame::OVERHEAD;
 use gauntlet_broker::{
-    Action, Batch, Config, ConnectionId, Core, Edge, MethodId, ReplyRule, Trigger, Way, Withheld,
+    Action, Batch, Config, ConnectionId, Core, Edge, MethodId, ReplyRule, Table, Trigger, Way,
+    Withheld,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -62,6 +68,81 @@ enum Step {
     /// Minutes pass.
     Idle(u8),
     Fault(Fault),
+    Operator(Operator),
+}
+
+/// What an operator does, in one of two virtual hosts, the second of which is not there at first.
+#[derive(Arbitrary, Debug)]
+enum Operator {
+    Policy {
+        on: bool,
+        name: client::Name,
+        pattern: u8,
+        apply_to: u8,
+        priority: i8,
+        says: [Option<client::Argument>; 3],
+    },
+    NoPolicy {
+        on: bool,
+        name: client::Name,
+    },
+    VHost {
+        on: bool,
+        default_type: u8,
+    },
+    NoVHost {
+        on: bool,
+    },
+    User {
+        guest: bool,
+        password: bool,
+    },
+    NoUser {
+        guest: bool,
+    },
+    Permission {
+        guest: bool,
+        on: bool,
+        patterns: Option<[u8; 3]>,
+    },
+    Queue {
+        on: bool,
+        name: client::Name,
+        bits: u8,
+        arguments: [Option<client::Argument>; 3],
+    },
+    Exchange {
+        on: bool,
+        name: client::Name,
+        bits: u8,
+    },
+    NoExchange {
+        on: bool,
+        name: client::Name,
+    },
+    Bind {
+        on: bool,
+        from: client::Name,
+        to: client::Name,
+        to_exchange: bool,
+        undo: bool,
+    },
+    Purge {
+        on: bool,
+        name: client::Name,
+    },
+    Put {
+        on: bool,
+        exchange: client::Name,
+        key: client::Name,
+        size: u16,
+    },
+    Take {
+        on: bool,
+        name: client::Name,
+        most: u8,
+        settle: u8,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -138,6 +219,7 @@ impl Run {
             Step::Pass(ms) => self.pass(Duration::from_millis(ms.into())),
             Step::Idle(minutes) => self.pass(Duration::from_secs(60) * minutes.into()),
             Step::Fault(fault) => self.fault(fault),
+            Step::Operator(operator) => self.operate(operator),
         }
     }
 
@@ -231,12 +313,84 @@ impl Run {
         }
     }
 
+    /// Refusals are answers, too.
+    fn operate(&mut self, operator: Operator) {
+        let core = &mut self.core;
+        let vhost = |on: bool| if on { "/" } else { "v" };
+        let user = |guest: bool| if guest { "guest" } else { "u" };
+        let pattern = |which: u8| [".*", "", "^a", "b|c", "^$", "("][usize::from(which) % 6];
+        match operator {
+            Operator::Policy { on, name, pattern: which, apply_to, priority, says } => {
+                let kinds = ["all", "queues", "classic_queues", "quorum_queues", "exchanges"];
+                let apply_to = kinds[usize::from(apply_to) % kinds.len()];
+                let says = client::policy(&says);
+                let (vhost, pattern) = (vhost(on), pattern(which));
+                _ = core.set_policy(vhost, name.text(), pattern, apply_to, priority.into(), says);
+            }
+            Operator::NoPolicy { on, name } => _ = core.delete_policy(vhost(on), name.text()),
+            Operator::VHost { on, default_type } => {
+                let types = ["classic", "quorum", "stream"];
+                let kind = types[usize::from(default_type) % types.len()].to_owned();
+                core.set_vhost(vhost(on), |about| about.default_queue_type = kind);
+            }
+            Operator::NoVHost { on } => _ = core.delete_vhost(vhost(on)),
+            Operator::User { guest, password } => {
+                let password = if password { "guest" } else { "other" };
+                core.set_user(user(guest), password, &["management"]);
+            }
+            Operator::NoUser { guest } => _ = core.delete_user(user(guest)),
+            Operator::Permission { guest, on, patterns } => {
+                let permission = patterns
+                    .and_then(|[c, w, r]| Permission::new(pattern(c), pattern(w), pattern(r)).ok());
+                _ = core.set_permission(user(guest), vhost(on), permission);
+            }
+            Operator::Queue { on, name, bits, arguments } => {
+                let (durable, fleeting) = (bits & 1 != 0, bits & 2 != 0);
+                let arguments = client::arguments(&arguments);
+                _ = core.declare_queue(vhost(on), name.text(), durable, fleeting, arguments);
+            }
+            Operator::Exchange { on, name, bits } => {
+                let kinds = [Kind::Direct, Kind::Fanout, Kind::Topic, Kind::Headers];
+                let kind = kinds[usize::from(bits) % kinds.len()];
+                let durable = bits & 4 != 0;
+                let auto_delete = bits & 8 != 0;
+                let exchange =
+                    Exchange { durable, auto_delete, ..Exchange::new(name.text().into(), kind) };
+                _ = core.declare_exchange(vhost(on), exchange);
+            }
+            Operator::NoExchange { on, name } => _ = core.remove_exchange(vhost(on), name.text()),
+            Operator::Bind { on, from, to, to_exchange, undo } => {
+                let (at, from, to) = (vhost(on), from.text(), to.text());
+                let none = Table::default();
+                if undo {
+                    _ = core.remove_bind(at, from, to, to_exchange, "a", &none);
+                } else {
+                    _ = core.add_bind(at, from, to, to_exchange, "a", none);
+                }
+            }
+            Operator::Purge { on, name } => _ = core.purge(vhost(on), name.text()),
+            Operator::Put { on, exchange, key, size } => {
+                let (exchange, key) = (exchange.text().into(), key.text().into());
+                let body = vec![b'p'; size.into()].into();
+                let message = Message::published(exchange, key, vec![0, 0].into(), body);
+                _ = core.put_message(vhost(on), message.expect("no properties are well-formed"));
+            }
+            Operator::Take { on, name, most, settle } => {
+                let settle =
+                    [Settle::Ack, Settle::Requeue, Settle::Reject][usize::from(settle) % 3];
+                _ = core.take_messages(vhost(on), name.text(), most.into(), settle);
+            }
+        }
+    }
+
     /// What queues are owed is what channels owe; and when everybody is gone nothing is.
     fn end(mut self) {
         let look = self.core.look();
         let owed: usize = look.queues.iter().map(|queue| queue.unacked).sum();
         let unacked: usize = look.channels.iter().map(|c| c.unacked + c.acks_uncommitted).sum();
         assert!(owed <= unacked, "queues are owed {owed}, channels owe {unacked}");
+        let known = |vhost: &str| look.vhosts.iter().any(|it| it == vhost);
+        assert!(look.queues.iter().all(|queue| known(&queue.vhost)), "a queue of no virtual host");
         for peer in &self.peers {
             self.core.gone(peer.id, self.now);
         }

@@ -14,9 +14,9 @@ use crate::wire::{AmqpError, Reply};
 impl Core {
     /// `basic.consume`.
     pub(super) fn consume(&mut self, at: At, consume: Consume<'_>) -> Result<(), AmqpError> {
-        let name = self.queue_meant(at, consume.queue)?;
+        let name = self.queue_meant(at, &consume.queue)?;
         let Some(channel) = self.channel(at) else { return Ok(()) };
-        let is_used = channel.consumers.contains_key(consume.tag)
+        let is_used = channel.consumers.contains_key(&*consume.tag)
             || channel.reply_to.as_deref().is_some_and(|tag| tag == consume.tag);
         if is_used && !consume.tag.is_empty() {
             refuse!(NotAllowed, "attempt to reuse consumer tag '{}'", consume.tag);
@@ -28,7 +28,7 @@ impl Core {
         }
         self.permit(at, Access::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
-        let tag: Name = match consume.tag {
+        let tag: Name = match &*consume.tag {
             "" => self.generated("amq.ctag-").into(),
             given => given.into(),
         };
@@ -91,7 +91,8 @@ impl Core {
         if channel.reply_to.is_some() {
             refuse!(PreconditionFailed, "reply consumer already set");
         }
-        let tag: Name = if consume.tag.is_empty() { generated.into() } else { consume.tag.into() };
+        let tag: Name =
+            if consume.tag.is_empty() { generated.into() } else { consume.tag.as_ref().into() };
         channel.reply_to = Some(tag.clone());
         if !consume.nowait {
             self.reply(at, &Reply::BasicConsumeOk { tag: &tag });

@@ -1,15 +1,13 @@
 //! The methods of class exchange.
 
-use super::queues::same;
 use super::{Resource, clean};
 use crate::core::{At, Core};
 use crate::model::exchange::{BindingKey, Exchange, Kind, Target};
-use crate::model::queue::arguments::equivalent;
 use crate::model::user::Access;
 use crate::model::{Name, exchange_in};
 use crate::wire::error::refuse;
 use crate::wire::method::{Bind, ExchangeDeclare};
-use crate::wire::{AmqpError, Reply, Table, Value};
+use crate::wire::{AmqpError, Reply, Table};
 
 impl Core {
     /// `exchange.declare`.
@@ -19,9 +17,9 @@ impl Core {
         declare: &ExchangeDeclare<'_>,
     ) -> Result<(), AmqpError> {
         let vhost = self.vhost_of(at.connection);
-        let name = clean(declare.exchange);
+        let name = clean(&declare.exchange);
         let shown = exchange_in(&vhost, &name);
-        let kind = if declare.passive { Kind::Direct } else { Kind::named(declare.kind)? };
+        let kind = if declare.passive { Kind::Direct } else { Kind::named(&declare.kind)? };
         if name.is_empty() {
             refuse!(AccessRefused, "operation not permitted on the default exchange");
         }
@@ -32,22 +30,16 @@ impl Core {
             }
         } else {
             self.permit(at, Access::Configure, Resource::Exchange(&name))?;
+            let new = Exchange {
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                internal: declare.internal,
+                arguments: declare.arguments.clone(),
+                ..Exchange::new(name.as_ref().into(), kind)
+            };
             match known {
-                Some(known) => {
-                    let (old, new) = (known.kind.name(), kind.name());
-                    if old != new {
-                        refuse!(
-                            PreconditionFailed,
-                            "inequivalent arg 'type' for {shown}: received '{new}' but current is '{old}'"
-                        );
-                    }
-                    same(&shown, "durable", known.durable, declare.durable)?;
-                    same(&shown, "auto_delete", known.auto_delete, declare.auto_delete)?;
-                    same(&shown, "internal", known.internal, declare.internal)?;
-                    let keys = ["alternate-exchange"];
-                    equivalent(&shown, &known.arguments, &declare.arguments, &keys)?;
-                }
-                None => self.exchange_new(at, &vhost, &name, kind, declare)?,
+                Some(known) => known.check_alike(&vhost, &new)?,
+                None => self.exchange_new(at, &vhost, new)?,
             }
         }
         if !declare.nowait {
@@ -56,41 +48,17 @@ impl Core {
         Ok(())
     }
 
-    fn exchange_new(
-        &mut self,
-        at: At,
-        vhost: &Name,
-        name: &str,
-        kind: Kind,
-        declare: &ExchangeDeclare<'_>,
-    ) -> Result<(), AmqpError> {
+    fn exchange_new(&mut self, at: At, vhost: &Name, new: Exchange) -> Result<(), AmqpError> {
+        let name = &new.name;
         if name.starts_with("amq.") {
             refuse!(AccessRefused, "exchange name '{name}' contains reserved prefix 'amq.*'");
         }
-        match declare.arguments.get("alternate-exchange") {
-            None => {}
-            Some(Value::Long(to)) => {
-                self.permit(at, Access::Read, Resource::Exchange(name))?;
-                let to = String::from_utf8_lossy(to);
-                self.permit(at, Access::Write, Resource::Exchange(&to))?;
-            }
-            Some(other) => refuse!(
-                PreconditionFailed,
-                "invalid type '{}' for arg 'alternate-exchange' in {}",
-                other.type_name(),
-                exchange_in(vhost, name)
-            ),
+        new.check_new(vhost)?;
+        if let Some(to) = new.arguments.str("alternate-exchange") {
+            self.permit(at, Access::Read, Resource::Exchange(name))?;
+            self.permit(at, Access::Write, Resource::Exchange(to))?;
         }
-        self.create_exchange(
-            vhost,
-            Exchange {
-                durable: declare.durable,
-                auto_delete: declare.auto_delete,
-                internal: declare.internal,
-                arguments: declare.arguments.clone(),
-                ..Exchange::new(name.into(), kind)
-            },
-        );
+        self.create_exchange(vhost, new);
         Ok(())
     }
 
@@ -125,8 +93,14 @@ impl Core {
 
     /// `exchange.bind`.
     pub(super) fn exchange_bind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
-        let target = Target::Exchange(clean(bind.destination).as_ref().into());
-        self.bind(at, target, bind.source, bind.routing_key.into(), bind.arguments.clone())?;
+        let target = Target::Exchange(clean(&bind.destination).as_ref().into());
+        self.bind(
+            at,
+            target,
+            &bind.source,
+            bind.routing_key.as_ref().into(),
+            bind.arguments.clone(),
+        )?;
         if !bind.nowait {
             self.reply(at, &Reply::ExchangeBindOk);
         }
@@ -135,8 +109,8 @@ impl Core {
 
     /// `exchange.unbind`.
     pub(super) fn exchange_unbind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
-        let target = Target::Exchange(clean(bind.destination).as_ref().into());
-        self.unbind(at, target, bind.source, bind.routing_key.into(), &bind.arguments)?;
+        let target = Target::Exchange(clean(&bind.destination).as_ref().into());
+        self.unbind(at, target, &bind.source, bind.routing_key.as_ref().into(), &bind.arguments)?;
         if !bind.nowait {
             self.reply(at, &Reply::ExchangeUnbindOk);
         }

@@ -153,8 +153,8 @@ impl Core {
             Method::BasicNack { tag, multiple, requeue } => self.reject(at, tag, multiple, requeue),
             Method::BasicReject { tag, requeue } => self.reject(at, tag, false, requeue),
             Method::BasicConsume(consume) => self.consume(at, consume),
-            Method::BasicCancel { tag, nowait } => self.cancel(at, tag, nowait),
-            Method::BasicGet { queue, no_ack } => self.get(at, queue, no_ack),
+            Method::BasicCancel { tag, nowait } => self.cancel(at, &tag, nowait),
+            Method::BasicGet { queue, no_ack } => self.get(at, &queue, no_ack),
             Method::BasicQos { size, count, global } => self.qos(at, size, count, global),
             Method::BasicRecoverAsync { requeue } => self.recover(at, requeue),
             Method::BasicRecover { requeue } => {
@@ -164,16 +164,16 @@ impl Core {
             }
             Method::ExchangeDeclare(declare) => self.exchange_declare(at, &declare),
             Method::ExchangeDelete { exchange, if_unused, nowait } => {
-                self.exchange_delete(at, exchange, if_unused, nowait)
+                self.exchange_delete(at, &exchange, if_unused, nowait)
             }
             Method::ExchangeBind(bind) => self.exchange_bind(at, &bind),
             Method::ExchangeUnbind(bind) => self.exchange_unbind(at, &bind),
             Method::QueueDeclare(declare) => self.queue_declare(at, declare),
             Method::QueueBind(bind) => self.queue_bind(at, bind),
             Method::QueueUnbind(bind) => self.queue_unbind(at, bind),
-            Method::QueuePurge { queue, nowait } => self.queue_purge(at, queue, nowait),
+            Method::QueuePurge { queue, nowait } => self.queue_purge(at, &queue, nowait),
             Method::QueueDelete { queue, if_unused, if_empty, nowait } => {
-                self.queue_delete(at, queue, if_unused, if_empty, nowait)
+                self.queue_delete(at, &queue, if_unused, if_empty, nowait)
             }
             Method::ConfirmSelect { nowait } => self.confirm_select(at, nowait),
             Method::TxSelect => self.tx_select(at),

@@ -4,12 +4,12 @@ use super::publish::{REPLY_TO, reply_target};
 use super::{Resource, clean};
 use crate::core::{At, Core};
 use crate::model::exchange::Target;
-use crate::model::queue::{Queue, arguments};
+use crate::model::queue::{Flags, arguments};
 use crate::model::user::Access;
 use crate::model::{Name, QueueId, exchange_in, queue_in};
 use crate::wire::error::refuse;
 use crate::wire::method::{Bind, QueueDeclare};
-use crate::wire::{AmqpError, Reply, Value};
+use crate::wire::{AmqpError, Reply};
 
 impl Core {
     /// The queue that a name means: an empty one is the last that was declared on this channel.
@@ -37,7 +37,7 @@ impl Core {
     pub(super) fn unlocked(&self, at: At, id: QueueId) -> Result<(), AmqpError> {
         let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
         match queue.owner {
-            Some(owner) if owner != at.connection => locked(queue),
+            Some(owner) if owner != at.connection => Err(queue.locked()),
             _ => Ok(()),
         }
     }
@@ -49,7 +49,7 @@ impl Core {
         declare: QueueDeclare<'_>,
     ) -> Result<(), AmqpError> {
         let vhost = self.vhost_of(at.connection);
-        let name = clean(declare.queue).into_owned();
+        let name = clean(&declare.queue).into_owned();
         if let Some(rest) = name.strip_prefix(REPLY_TO) {
             let is_there = rest.is_empty()
                 || reply_target(rest)
@@ -73,7 +73,10 @@ impl Core {
             return self.declared(at, name, Some(id), declare.nowait);
         }
         let QueueDeclare { durable, exclusive, auto_delete, nowait, .. } = declare;
-        let table = arguments::completed(declare.arguments);
+        // An exclusive queue does not outlive its connection, so RabbitMQ counts it as transient.
+        let durable = durable && !exclusive;
+        let flags = Flags { durable, exclusive, auto_delete };
+        let table = self.model.completed(&vhost, declare.arguments, flags);
         let is_quorum = arguments::is_quorum(&table);
         if name.is_empty() && (is_quorum || arguments::is_stream(&table)) {
             let kind = if is_quorum { "quorum" } else { "stream" };
@@ -88,51 +91,23 @@ impl Core {
         let name: Name =
             if name.is_empty() { self.generated("amq.gen-").into() } else { name.into() };
         self.permit(at, Access::Configure, Resource::Queue(&name))?;
-        // An exclusive queue does not outlive its connection, so RabbitMQ counts it as transient.
-        let durable = durable && !exclusive;
         if let Some(id) = self.model.queue_id(&vhost, &name) {
             let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
             // Also a connection's own queue is not declared again as everybody's.
             if queue.owner != exclusive.then_some(at.connection) {
-                return locked(queue);
+                return Err(queue.locked());
             }
-            let shown = queue_in(&vhost, &name);
-            same(&shown, "durable", queue.durable, durable)?;
-            same(&shown, "auto_delete", queue.auto_delete, auto_delete)?;
-            arguments::check_equivalent(&vhost, &name, &queue.arguments, &table)?;
+            queue.check_alike(flags, &table)?;
             return self.declared(at, name, Some(id), nowait);
         }
-        match table.get("x-dead-letter-exchange") {
-            None => {}
-            Some(Value::Long(to)) => {
-                self.permit(at, Access::Read, Resource::Queue(&name))?;
-                let to = String::from_utf8_lossy(to);
-                self.permit(at, Access::Write, Resource::Exchange(&to))?;
-            }
-            Some(other) => refuse!(
-                PreconditionFailed,
-                "invalid type '{}' for arg 'x-dead-letter-exchange' in {}",
-                other.type_name(),
-                queue_in(&vhost, &name)
-            ),
+        let dead =
+            arguments::text_or_none("x-dead-letter-exchange", &table, || queue_in(&vhost, &name))?;
+        if let Some(to) = dead {
+            self.permit(at, Access::Read, Resource::Queue(&name))?;
+            let to = String::from_utf8_lossy(to);
+            self.permit(at, Access::Write, Resource::Exchange(&to))?;
         }
-        arguments::check(&vhost, &name, &table)?;
-        let is_stream = arguments::is_stream(&table);
-        if is_quorum || is_stream {
-            let shown = queue_in(&vhost, &name);
-            for (is_wrong, what) in [
-                (auto_delete, "auto-delete"),
-                (exclusive, "exclusive-owner"),
-                (!durable, "non-durable"),
-            ] {
-                if is_wrong {
-                    refuse!(PreconditionFailed, "invalid property '{what}' for {shown}");
-                }
-            }
-        }
-        if is_stream {
-            refuse!(NotImplemented, "this broker has no streams");
-        }
+        arguments::check_new(&vhost, &name, &table, flags)?;
         let owner = exclusive.then_some(at.connection);
         let id = self.create_queue(&vhost, &name, durable, auto_delete, owner, table);
         self.declared(at, name, Some(id), nowait)
@@ -167,7 +142,7 @@ impl Core {
     pub(super) fn queue_bind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
         let nowait = bind.nowait;
         let (target, key) = self.queue_binding(at, &bind)?;
-        self.bind(at, target, bind.source, key, bind.arguments)?;
+        self.bind(at, target, &bind.source, key, bind.arguments)?;
         if !nowait {
             self.reply(at, &Reply::QueueBindOk);
         }
@@ -177,15 +152,15 @@ impl Core {
     /// `queue.unbind`.
     pub(super) fn queue_unbind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
         let (target, key) = self.queue_binding(at, &bind)?;
-        self.unbind(at, target, bind.source, key, &bind.arguments)?;
+        self.unbind(at, target, &bind.source, key, &bind.arguments)?;
         self.reply(at, &Reply::QueueUnbindOk);
         Ok(())
     }
 
     fn queue_binding(&mut self, at: At, bind: &Bind<'_>) -> Result<(Target, Name), AmqpError> {
-        let queue = self.queue_meant(at, bind.destination)?;
+        let queue = self.queue_meant(at, &bind.destination)?;
         let both_empty = bind.destination.is_empty() && bind.routing_key.is_empty();
-        let key = if both_empty { queue.clone() } else { bind.routing_key.into() };
+        let key = if both_empty { queue.clone() } else { bind.routing_key.as_ref().into() };
         Ok((Target::Queue(queue), key))
     }
 
@@ -295,25 +270,4 @@ impl Core {
         }
         Ok(())
     }
-}
-
-fn locked(queue: &Queue) -> Result<(), AmqpError> {
-    refuse!(
-        ResourceLocked,
-        "cannot obtain exclusive access to locked {}. It could be originally declared on another \
-         connection or the exclusive property value does not match that of the original \
-         declaration.",
-        queue_in(&queue.vhost, &queue.name)
-    )
-}
-
-/// Refuses a declaration of what is there with another value.
-pub(super) fn same(what: &str, field: &str, old: bool, new: bool) -> Result<(), AmqpError> {
-    if old == new {
-        return Ok(());
-    }
-    refuse!(
-        PreconditionFailed,
-        "inequivalent arg '{field}' for {what}: received '{new}' but current is '{old}'"
-    )
 }

@@ -25,8 +25,10 @@ impl Core {
             return;
         };
         match state {
-            State::Running => {}
-            State::Opening => {}
+            State::Running | State::Opening if error.is_unspeakable() => {
+                return self.crash_connection(id);
+            }
+            State::Running | State::Opening => {}
             State::Closed | State::Over => return,
             // Whoever breaks the rules before is not spoken to, but kept waiting.
             _ => return self.ignore(id),

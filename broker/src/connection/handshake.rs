@@ -50,11 +50,11 @@ impl Core {
             (
                 Method::ConnectionStartOk { properties, mechanism, response, .. },
                 State::Starting,
-            ) => self.start_ok(id, properties, mechanism, response),
+            ) => self.start_ok(id, properties, &mechanism, response),
             (Method::ConnectionTuneOk { channel_max, frame_max, heartbeat }, State::Tuning) => {
                 self.tune_ok(id, channel_max, frame_max, heartbeat)
             }
-            (Method::ConnectionOpen { vhost }, State::Opening) => self.open(id, vhost),
+            (Method::ConnectionOpen { vhost }, State::Opening) => self.open(id, &vhost),
             (Method::ConnectionClose { .. }, State::Running) => {
                 self.closed_by_client(id);
                 Ok(())

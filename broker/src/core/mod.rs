@@ -43,7 +43,7 @@ use crate::connection::Connection;
 use crate::faults::Faults;
 use crate::look::events::{Event, Events};
 use crate::model::message::{Message, Reason};
-use crate::model::user::{Permission, User};
+use crate::model::user::{Hash, Permission, User};
 use crate::model::vhost::VHost;
 use crate::model::{Model, Name, QueueId};
 use timers::{Timer, Timers};
@@ -118,7 +118,7 @@ impl Core {
             .unwrap_or_default();
         let guest = User {
             name: "guest".into(),
-            password: "guest".to_owned(),
+            password: Hash::of(0, b"guest"),
             tags: vec!["administrator".to_owned()],
             permissions,
         };

@@ -71,7 +71,10 @@ impl Core {
     /// Answers an error: closes the channel, or the connection.
     pub(crate) fn fail(&mut self, at: At, error: &AmqpError) {
         tracing::debug!(connection = at.connection.0, channel = at.channel, error = %error);
-        if error.code.is_hard() || at.channel == 0 {
+        if at.channel != 0 && error.is_unspeakable() {
+            // Its channel's process dies of that.
+            self.fail_connection(at.connection, &AmqpError::internal());
+        } else if error.code.is_hard() || at.channel == 0 {
             self.fail_connection(at.connection, error);
         } else {
             self.close_channel(at, error);

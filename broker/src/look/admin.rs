@@ -4,11 +4,13 @@
 use crate::core::{ConnectionId, Core};
 use crate::model::exchange::{BindingKey, Exchange, Target};
 use crate::model::policy::Policy;
+use crate::model::queue::Flags;
 use crate::model::queue::arguments;
-use crate::model::user::{BadPattern, Pattern, Permission, User};
-use crate::model::vhost::VHost;
+use crate::model::user::{BadPattern, Hash, Pattern, Permission, User};
+use crate::model::vhost::{About, VHost};
 use crate::model::{Name, QueueId};
 use crate::wire::{AmqpError, Code, Table};
+use rand::Rng as _;
 
 /// What was refused, and why.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +29,16 @@ pub enum AdminError {
 impl Core {
     /// Adds a virtual host; one that is there is left alone.
     pub fn add_vhost(&mut self, name: &str) {
+        self.set_vhost(name, |_| ());
+    }
+
+    /// Adds a virtual host if it is not there, and changes what is said about it. Whether it was new.
+    pub fn set_vhost(&mut self, name: &str, change: impl FnOnce(&mut About)) -> bool {
+        let is_new = !self.model.vhosts.contains_key(name);
         let name: Name = name.into();
-        self.model.vhosts.entry(name.clone()).or_insert_with(|| VHost::new(name));
+        let vhost = self.model.vhosts.entry(name.clone()).or_insert_with(|| VHost::new(name));
+        change(&mut vhost.about);
+        is_new
     }
 
     /// Deletes a virtual host with all that is in it; its connections are closed. Whether it was there.
@@ -58,11 +68,17 @@ impl Core {
 
     /// Adds a user, or gives one another password and other tags.
     pub fn set_user(&mut self, name: &str, password: &str, tags: &[&str]) {
+        let salt = self.dice.next_u32();
+        self.set_user_hash(name, Hash::of(salt, password.as_bytes()), tags);
+    }
+
+    /// The same by the hash of the password; an empty one keeps them out.
+    pub fn set_user_hash(&mut self, name: &str, password: Hash, tags: &[&str]) {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let name: Name = name.into();
         let permissions =
             self.model.users.0.get(&name).map(|user| user.permissions.clone()).unwrap_or_default();
-        let user = User { name: name.clone(), password: password.to_owned(), tags, permissions };
+        let user = User { name: name.clone(), password, tags, permissions };
         self.model.users.0.insert(name, user);
     }
 
@@ -114,7 +130,7 @@ impl Core {
     ) -> Result<(), AdminError> {
         let policy = Policy {
             name: name.into(),
-            pattern: Pattern::new(pattern)?,
+            pattern: Pattern::of_names(pattern)?,
             apply_to: apply_to.to_owned(),
             priority,
             definition,
@@ -139,7 +155,7 @@ impl Core {
         removed
     }
 
-    /// Declares a queue that is nobody's own; one that is there must be alike.
+    /// Declares a queue that is nobody's own, with RabbitMQ's checks: one that is there must be alike. Whether it is new.
     pub fn declare_queue(
         &mut self,
         vhost: &str,
@@ -147,18 +163,24 @@ impl Core {
         durable: bool,
         auto_delete: bool,
         arguments: Table,
-    ) -> Result<(), AdminError> {
+    ) -> Result<bool, AdminError> {
         let vhost = self.vhost_there(vhost)?;
-        let table = arguments::completed(arguments);
-        if let Some(id) = self.model.queue_id(&vhost, name) {
-            if let Some(queue) = self.model.queues.get(&id) {
-                arguments::check_equivalent(&vhost, name, &queue.arguments, &table)?;
-            }
-            return Ok(());
+        let flags = Flags { durable, exclusive: false, auto_delete };
+        let table = self.model.completed(&vhost, arguments, flags);
+        if name.is_empty() || name.starts_with("amq.") {
+            let text = format!("queue name '{name}' contains reserved prefix 'amq.*'");
+            return Err(AmqpError::new(Code::AccessRefused, text).into());
         }
-        arguments::check(&vhost, name, &table)?;
+        if let Some(queue) = self.model.queue(&vhost, name) {
+            if queue.owner.is_some() {
+                return Err(queue.locked().into());
+            }
+            queue.check_alike(flags, &table)?;
+            return Ok(false);
+        }
+        arguments::check_new(&vhost, name, &table, flags)?;
         self.create_queue(&vhost, &name.into(), durable, auto_delete, None, table);
-        Ok(())
+        Ok(true)
     }
 
     /// Drops the ready messages of a queue. How many that were.
@@ -167,25 +189,26 @@ impl Core {
         Some(self.purge_queue(id))
     }
 
-    /// Declares an exchange; one that is there must be of the same type.
-    pub fn declare_exchange(&mut self, vhost: &str, exchange: Exchange) -> Result<(), AdminError> {
+    /// Declares an exchange, with RabbitMQ's checks: one that is there must be alike. Whether it is new.
+    pub fn declare_exchange(
+        &mut self,
+        vhost: &str,
+        exchange: Exchange,
+    ) -> Result<bool, AdminError> {
         let vhost = self.vhost_there(vhost)?;
         let known = self.model.vhosts.get(&vhost).and_then(|v| v.exchanges.get(&exchange.name));
-        let Some(known) = known else {
-            self.create_exchange(&vhost, exchange);
-            return Ok(());
-        };
-        if known.kind == exchange.kind {
-            return Ok(());
+        if exchange.name.is_empty() || (known.is_none() && exchange.name.starts_with("amq.")) {
+            let text =
+                format!("exchange name '{}' contains reserved prefix 'amq.*'", exchange.name);
+            return Err(AmqpError::new(Code::AccessRefused, text).into());
         }
-        let text = format!(
-            "inequivalent arg 'type' for exchange '{}' in vhost '{vhost}': received '{}' but \
-             current is '{}'",
-            exchange.name,
-            exchange.kind.name(),
-            known.kind.name()
-        );
-        Err(AmqpError::new(Code::PreconditionFailed, text).into())
+        if let Some(known) = known {
+            known.check_alike(&vhost, &exchange)?;
+            return Ok(false);
+        }
+        exchange.check_new(&vhost)?;
+        self.create_exchange(&vhost, exchange);
+        Ok(true)
     }
 
     /// Deletes an exchange with its bindings. Whether it was there; those every virtual host has stay.

@@ -6,12 +6,10 @@ use super::access::Need::Management;
 use super::access::Thing;
 use super::answer::Answer;
 use super::json::{from_table, table_in};
-use super::queues::same;
 use super::route::{Call, Reply, Resource};
 use crate::look::ExchangeLook;
 use crate::model::exchange::{Exchange, Kind};
 use crate::model::exchange_in;
-use crate::model::queue::arguments::equivalent;
 use crate::model::user::Access;
 
 pub(super) const RESOURCES: &[Resource] = &[
@@ -72,22 +70,10 @@ fn declare(call: &mut Call<'_>) -> Reply {
     let (durable, auto_delete) = (object.truth("durable")?, object.truth("auto_delete")?);
     let internal = object.truth("internal")?;
     let arguments = table_in(&object, "arguments")?;
-    let known = call.core.model.vhosts.get(vhost).and_then(|it| it.exchanges.get(name));
-    if name.is_empty() || (known.is_none() && name.starts_with("amq.")) {
-        return Err(Answer::forbidden("Access refused."));
-    }
     call.permit(Access::Configure, Thing::Exchange(name))?;
-    let shown = exchange_in(vhost, name);
-    let is_new = known.is_none();
     let exchange =
         Exchange { durable, auto_delete, internal, arguments, ..Exchange::new(name.into(), kind) };
-    if let Some(known) = known.filter(|known| known.kind == kind) {
-        same(&shown, "durable", known.durable, durable)?;
-        same(&shown, "auto_delete", known.auto_delete, auto_delete)?;
-        same(&shown, "internal", known.internal, internal)?;
-        equivalent(&shown, &known.arguments, &exchange.arguments, &["alternate-exchange"])?;
-    }
-    call.core.declare_exchange(vhost, exchange)?;
+    let is_new = call.core.declare_exchange(vhost, exchange)?;
     Ok(Answer::put(is_new))
 }
 

@@ -26,13 +26,23 @@ pub(super) const RESOURCES: &[Resource] = &[
     Resource { path: "nodes/{node}", methods: &[("GET", Monitoring, node)] },
     Resource { path: "aliveness-test/{vhost}", methods: &[("GET", Management, aliveness)] },
     Resource { path: "healthchecks/node", methods: &[("GET", Management, healthy)] },
+    Resource { path: "healthchecks/node/{node}", methods: &[("GET", Management, healthy_node)] },
     Resource { path: "health/checks/alarms", methods: &[("GET", Management, alarms)] },
     Resource { path: "health/checks/local-alarms", methods: &[("GET", Management, local_alarms)] },
     Resource { path: "health/checks/virtual-hosts", methods: &[("GET", Management, healthy)] },
     Resource {
         path: "health/checks/node-is-quorum-critical",
+        methods: &[("GET", Management, not_critical)],
+    },
+    Resource {
+        path: "health/checks/certificate-expiration/{within}/{unit}",
         methods: &[("GET", Management, healthy)],
     },
+    Resource { path: "parameters", methods: &[("GET", Management, nothing)] },
+    Resource { path: "operator-policies", methods: &[("GET", Management, nothing)] },
+    Resource { path: "vhost-limits", methods: &[("GET", Management, nothing)] },
+    Resource { path: "user-limits", methods: &[("GET", Management, nothing)] },
+    Resource { path: "topic-permissions", methods: &[("GET", Management, nothing)] },
     Resource {
         path: "health/checks/port-listener/{port}",
         methods: &[("GET", Management, port_listener)],
@@ -49,6 +59,14 @@ fn nothing(_: &mut Call<'_>) -> Reply {
 
 fn healthy(_: &mut Call<'_>) -> Reply {
     Ok(Answer::ok(json!({"status": "ok"})))
+}
+
+fn healthy_node(call: &mut Call<'_>) -> Reply {
+    if call.name(0) == call.core.config().node { healthy(call) } else { Err(Answer::unknown()) }
+}
+
+fn not_critical(_: &mut Call<'_>) -> Reply {
+    Ok(Answer::ok(json!({"status": "ok", "reason": "single node cluster"})))
 }
 
 fn enabled(names: &[&str]) -> Json {

@@ -149,15 +149,26 @@ fn set(call: &mut Call<'_>) -> Reply {
              'quorum_queues', 'streams', 'exchanges', or 'all'"
         )));
     }
-    let pattern = object.text("pattern")?.unwrap_or_default();
-    let priority = object.number("priority")?.unwrap_or(0);
+    let pattern = match object.get("pattern").cloned().unwrap_or_default() {
+        Json::String(pattern) => pattern,
+        Json::Null => String::new(),
+        other => return Err(invalid(&format!("pattern should be a binary but was {other}"))),
+    };
+    let priority = match object.get("priority") {
+        None => 0,
+        Some(number) => number.as_i64().ok_or_else(|| {
+            let shown = match number {
+                Json::String(text) => erlang(&Value::text(text)),
+                other => other.to_string(),
+            };
+            invalid(&format!("priority should be a number, actually was {shown}"))
+        })?,
+    };
     let is_new = known(call).is_none();
     let (vhost, name) = (call.vhost(), call.name(0));
-    // An empty pattern matches every name, here.
-    let pattern = if pattern.is_empty() { ".*" } else { pattern };
-    call.core
-        .set_policy(vhost, name, pattern, apply_to, priority, definition)
-        .map_err(|error| invalid(&error.to_string()))?;
+    call.core.set_policy(vhost, name, &pattern, apply_to, priority, definition).map_err(
+        |error| invalid(&format!("pattern should be regular expression but is invalid: {error}")),
+    )?;
     Ok(Answer::put(is_new))
 }
 

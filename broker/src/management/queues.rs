@@ -9,11 +9,10 @@ use super::connections::shown_consumer;
 use super::json::{from_table, table_in};
 use super::route::{Call, Reply, Resource};
 use crate::look::{Look, QueueLook};
-use crate::model::queue::{Queue, arguments};
+use crate::model::queue::Queue;
 use crate::model::queue_in;
 use crate::model::user::Access;
 use crate::wire::AmqpError;
-use crate::wire::error::refuse;
 
 pub(super) const RESOURCES: &[Resource] = &[
     Resource { path: "queues", methods: &[("GET", Management, list)] },
@@ -32,8 +31,7 @@ pub(super) const RESOURCES: &[Resource] = &[
 
 /// The queue itself.
 fn known<'a>(call: &'a Call<'_>, name: &str) -> Option<&'a Queue> {
-    let id = call.core.model.queue_id(call.vhost(), name)?;
-    call.core.model.queues.get(&id)
+    call.core.model.queue(call.vhost(), name)
 }
 
 fn shown(call: &Call<'_>, look: &Look, queue: &QueueLook) -> Json {
@@ -109,62 +107,25 @@ fn show(call: &mut Call<'_>) -> Reply {
 
 /// Refuses a queue that is some connection's own: management is nobody's connection.
 pub(super) fn unlocked(call: &Call<'_>, name: &str) -> Result<(), AmqpError> {
-    if known(call, name).is_some_and(|queue| queue.owner.is_some()) {
-        refuse!(
-            ResourceLocked,
-            "cannot obtain exclusive access to locked {}. It could be originally declared on \
-             another connection or the exclusive property value does not match that of the \
-             original declaration.",
-            queue_in(call.vhost(), name)
-        );
+    match known(call, name) {
+        Some(queue) if queue.owner.is_some() => Err(queue.locked()),
+        _ => Ok(()),
     }
-    Ok(())
-}
-
-/// Refuses a declaration of what is there with another value.
-pub(super) fn same(what: &str, field: &str, old: bool, new: bool) -> Result<(), AmqpError> {
-    if old != new {
-        refuse!(
-            PreconditionFailed,
-            "inequivalent arg '{field}' for {what}: received '{new}' but current is '{old}'"
-        );
-    }
-    Ok(())
 }
 
 fn declare(call: &mut Call<'_>) -> Reply {
     let (vhost, name) = (call.vhost(), call.name(0));
     let object = call.object()?;
     let (durable, auto_delete) = (object.truth("durable")?, object.truth("auto_delete")?);
-    let table = arguments::completed(table_in(&object, "arguments")?);
-    let reserved = name.starts_with("amq.") || name.is_empty();
-    if reserved {
-        return Err(Answer::forbidden("Access refused."));
-    }
+    let table = table_in(&object, "arguments")?;
+    // What is the request's own is gone when it is over.
+    let exclusive = object.truth("exclusive")?;
     call.permit(Access::Configure, Thing::Queue(name))?;
-    unlocked(call, name)?;
-    let shown = queue_in(vhost, name);
-    let is_new = match known(call, name) {
-        Some(queue) => {
-            same(&shown, "durable", queue.durable, durable)?;
-            same(&shown, "auto_delete", queue.auto_delete, auto_delete)?;
-            false
-        }
-        None => {
-            arguments::check(vhost, name, &table)?;
-            for (is_wrong, what) in [(auto_delete, "auto-delete"), (!durable, "non-durable")] {
-                let is_replicated = arguments::is_quorum(&table) || arguments::is_stream(&table);
-                if is_wrong && is_replicated {
-                    return Err(Answer::bad(format!("invalid property '{what}' for {shown}")));
-                }
-            }
-            if arguments::is_stream(&table) {
-                return Err(Answer::bad("this broker has no streams"));
-            }
-            true
-        }
-    };
-    call.core.declare_queue(vhost, name, durable, auto_delete, table)?;
+    let durable = durable && !exclusive;
+    let is_new = call.core.declare_queue(vhost, name, durable, auto_delete, table)?;
+    if is_new && exclusive {
+        call.core.remove_queue(vhost, name);
+    }
     Ok(Answer::put(is_new))
 }
 

@@ -127,6 +127,21 @@ impl Object {
         }
     }
 
+    /// The words under `key`: a list, or text with commas.
+    pub fn list(&self, key: &str) -> Result<Option<Vec<String>>, Answer> {
+        let trimmed = |words: &mut dyn Iterator<Item = &str>| {
+            words.map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        };
+        match self.get(key) {
+            None => Ok(None),
+            Some(Json::String(text)) => Ok(Some(trimmed(&mut text.split(',')))),
+            Some(Json::Array(words)) => {
+                Ok(Some(trimmed(&mut words.iter().filter_map(Json::as_str))))
+            }
+            Some(_) => Err(Answer::bad(serde_json::json!(["not_string", key]))),
+        }
+    }
+
     /// The truth under `key`; nothing is false.
     pub fn truth(&self, key: &str) -> Result<bool, Answer> {
         match self.0.get(key) {

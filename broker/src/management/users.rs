@@ -4,9 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::access::Need::Administrator;
 use super::answer::Answer;
-use super::request::Object;
 use super::route::{Call, Reply, Resource};
-use crate::model::user::{Permission, User};
+use crate::model::user::{Hash, Permission, User};
 
 pub(super) const RESOURCES: &[Resource] = &[
     Resource { path: "users", methods: &[("GET", Administrator, list)] },
@@ -43,11 +42,11 @@ pub(super) const RESOURCES: &[Resource] = &[
     },
 ];
 
-/// The password is not shown, hashed or not.
 fn shown(user: &User) -> Json {
     json!({
         "name": &*user.name,
         "tags": user.tags,
+        "password_hash": user.password.text(),
         "hashing_algorithm": "rabbit_password_hashing_sha256",
         "limits": {},
     })
@@ -70,34 +69,27 @@ fn show(call: &mut Call<'_>) -> Reply {
     Ok(Answer::ok(shown(known(call, call.name(0))?)))
 }
 
-/// A list, or text with commas.
-fn tags(object: &Object) -> Result<Vec<String>, Answer> {
-    let trimmed = |tags: &mut dyn Iterator<Item = &str>| {
-        tags.map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
-    };
-    match object.get("tags") {
-        None => Err(Answer::bad("tags_not_present")),
-        Some(Json::String(text)) => Ok(trimmed(&mut text.split(','))),
-        Some(Json::Array(values)) => Ok(trimmed(&mut values.iter().filter_map(Json::as_str))),
-        Some(_) => Err(Answer::bad(json!(["not_string", "tags"]))),
-    }
-}
-
 fn set(call: &mut Call<'_>) -> Reply {
     let name = call.name(0);
     let object = call.object()?;
-    let tags = tags(&object)?;
+    let tags = object.list("tags")?.ok_or_else(|| Answer::bad("tags_not_present"))?;
     let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
-    let password = match (object.text("password")?, object.text("password_hash")?) {
-        (Some(password), _) if !password.is_empty() => password.to_owned(),
-        // Nobody can log in as this user: a password that nobody knows.
-        (_, None | Some("")) => call.core.generated(""),
-        (_, Some(_)) => {
-            return Err(Answer::bad("this broker keeps no password hashes; give the password"));
-        }
-    };
     let is_new = !call.core.model.users.0.contains_key(name);
-    call.core.set_user(name, &password, &tags);
+    match (object.text("password")?, object.text("password_hash")?) {
+        (Some(_), Some(_)) => {
+            return Err(Answer::bad("both_password_and_password_hash_are_provided"));
+        }
+        (Some(password), None) if !password.is_empty() => {
+            call.core.set_user(name, password, &tags);
+        }
+        (_, Some(hash)) => {
+            let no_hash = || Answer::bad(json!(["not_base64", hash]));
+            let hash = Hash::read(hash).ok_or_else(no_hash)?;
+            call.core.set_user_hash(name, hash, &tags);
+        }
+        // Nobody can log in as this user.
+        _ => call.core.set_user_hash(name, Hash::default(), &tags),
+    }
     Ok(Answer::put(is_new))
 }
 

@@ -6,7 +6,8 @@ use std::ops::Bound;
 use bytes::BytesMut;
 
 use super::message::Message;
-use super::{Name, topic};
+use super::queue::arguments::{equivalent, text_or_none};
+use super::{Name, exchange_in, same, topic};
 use crate::wire::error::refuse;
 use crate::wire::{AmqpError, Table, Value};
 
@@ -116,6 +117,29 @@ impl Exchange {
             arguments: Table::default(),
             bindings: BTreeMap::new(),
         }
+    }
+
+    /// Refuses a declaration that is unlike the one that made it.
+    pub fn check_alike(&self, vhost: &str, new: &Exchange) -> Result<(), AmqpError> {
+        let shown = exchange_in(vhost, &self.name);
+        if self.kind != new.kind {
+            refuse!(
+                PreconditionFailed,
+                "inequivalent arg 'type' for {shown}: received '{}' but current is '{}'",
+                new.kind.name(),
+                self.kind.name()
+            );
+        }
+        same(&shown, "durable", self.durable, new.durable)?;
+        same(&shown, "auto_delete", self.auto_delete, new.auto_delete)?;
+        same(&shown, "internal", self.internal, new.internal)?;
+        equivalent(&shown, &self.arguments, &new.arguments, &["alternate-exchange"])
+    }
+
+    /// Refuses a new exchange that RabbitMQ refuses.
+    pub fn check_new(&self, vhost: &str) -> Result<(), AmqpError> {
+        text_or_none("alternate-exchange", &self.arguments, || exchange_in(vhost, &self.name))?;
+        Ok(())
     }
 
     /// The targets of `message`; `dice` decides what is left to chance.

@@ -19,9 +19,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::Settings;
-use queue::Queue;
+use queue::{Flags, Queue};
 use user::Users;
 use vhost::VHost;
+
+use crate::wire::error::refuse;
+use crate::wire::{AmqpError, Table, Value};
 
 /// A name: of a virtual host, an exchange, a queue, a user, or a routing key.
 pub type Name = Arc<str>;
@@ -58,11 +61,37 @@ impl Model {
         self.vhosts.get(vhost)?.queues.get(name).copied()
     }
 
+    /// The queue called `name` itself.
+    pub fn queue(&self, vhost: &str, name: &str) -> Option<&Queue> {
+        self.queues.get(&self.queue_id(vhost, name)?)
+    }
+
+    /// The arguments of a declaration with a type of queue: where none is given the virtual host's, if the queue can be one.
+    pub fn completed(&self, vhost: &str, mut arguments: Table, flags: Flags) -> Table {
+        if arguments.get("x-queue-type").is_none() {
+            let vhost = self.vhosts.get(vhost).filter(|_| flags.suit_replication());
+            let kind = vhost.map_or("classic", |vhost| &vhost.about.default_queue_type);
+            arguments.set("x-queue-type", Value::text(kind));
+        }
+        arguments
+    }
+
     /// The settings of a queue: its arguments and the policy that applies, merged.
     pub fn settings(&self, queue: &Queue) -> (Option<Name>, Settings) {
         let policy = self.vhosts.get(&queue.vhost).and_then(|vhost| vhost.policy_for_queue(queue));
         (policy.map(|policy| policy.name.clone()), Settings::of(&queue.arguments, policy))
     }
+}
+
+/// Refuses a declaration of what is there with another value.
+pub fn same(what: &str, field: &str, old: bool, new: bool) -> Result<(), AmqpError> {
+    if old != new {
+        refuse!(
+            PreconditionFailed,
+            "inequivalent arg '{field}' for {what}: received '{new}' but current is '{old}'"
+        );
+    }
+    Ok(())
 }
 
 /// How RabbitMQ names a queue in an error.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use regex::Regex;
+use sha2::{Digest as _, Sha256};
 
 use super::Name;
 
@@ -32,6 +35,14 @@ impl Pattern {
         let regex = Regex::new(used)
             .map_err(|error| BadPattern { pattern: text.to_owned(), why: error.to_string() })?;
         Ok(Pattern { text: text.to_owned(), regex: Some(regex) })
+    }
+
+    /// Reads one. Nothing at all matches everything, in policies.
+    pub fn of_names(text: &str) -> Result<Pattern, BadPattern> {
+        if text.is_empty() {
+            return Ok(Pattern { text: String::new(), regex: None });
+        }
+        Pattern::new(text)
     }
 
     /// As it was written.
@@ -98,13 +109,45 @@ impl Access {
     }
 }
 
+/// Of a password: a salt and SHA-256 of salt and password, as RabbitMQ keeps it. An empty one fits no password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hash(Vec<u8>);
+
+/// Octets of a salt.
+const SALT: usize = 4;
+
+impl Hash {
+    /// Of `password`.
+    pub fn of(salt: u32, password: &[u8]) -> Hash {
+        let salt = salt.to_be_bytes();
+        let digest = Sha256::new().chain_update(salt).chain_update(password).finalize();
+        Hash([&salt[..], &digest[..]].concat())
+    }
+
+    /// From what [`Hash::text`] gives; none if it is no base64.
+    pub fn read(text: &str) -> Option<Hash> {
+        BASE64_STANDARD.decode(text).ok().map(Hash)
+    }
+
+    /// In base64.
+    pub fn text(&self) -> String {
+        BASE64_STANDARD.encode(&self.0)
+    }
+
+    fn fits(&self, password: &[u8]) -> bool {
+        self.0
+            .first_chunk::<SALT>()
+            .is_some_and(|salt| Hash::of(u32::from_be_bytes(*salt), password) == *self)
+    }
+}
+
 /// Somebody who may log in.
 #[derive(Clone, Debug)]
 pub struct User {
     /// Their name.
     pub name: Name,
-    /// In the clear: this is a test broker.
-    pub password: String,
+    /// What their password must fit.
+    pub password: Hash,
     /// Like `administrator`.
     pub tags: Vec<String>,
     /// By virtual host.
@@ -119,7 +162,7 @@ impl Users {
     /// Whether the password is theirs.
     pub fn authenticate(&self, name: &str, password: &[u8]) -> Option<Name> {
         let user = self.0.get(name)?;
-        (user.password.as_bytes() == password).then(|| user.name.clone())
+        user.password.fits(password).then(|| user.name.clone())
     }
 
     /// What `user` may do in `vhost`.
@@ -144,5 +187,18 @@ mod tests {
         check("ab", "cabd", true);
         check("^ab", "cab", false);
         assert!(Pattern::new("(").is_err());
+        let any = Pattern::of_names("").expect("it is an expression");
+        assert!(any.matches("x") && any.text().is_empty());
+    }
+
+    #[test]
+    fn a_hash_fits_its_password_alone() {
+        // RabbitMQ's own example.
+        let hash = Hash::read("kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
+        let hash = hash.expect("it is base64");
+        assert!(hash.fits(b"test12") && !hash.fits(b"test13"));
+        assert_eq!(Hash::read(&Hash::of(7, b"x").text()), Some(Hash::of(7, b"x")));
+        assert!(!Hash::default().fits(b"") && !Hash::of(7, b"x").fits(b""));
+        assert_eq!(Hash::read("!!"), None);
     }
 }

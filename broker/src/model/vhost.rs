@@ -19,6 +19,26 @@ pub struct VHost {
     pub queues: BTreeMap<Name, QueueId>,
     /// By name.
     pub policies: BTreeMap<Name, Policy>,
+    /// What operators say about it.
+    pub about: About,
+}
+
+/// What operators say about a virtual host.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// In words.
+    pub description: String,
+    /// As they like.
+    pub tags: Vec<String>,
+    /// Of queues declared without one: `classic`, `quorum` or `stream`.
+    pub default_queue_type: String,
+}
+
+impl Default for About {
+    fn default() -> About {
+        let default_queue_type = "classic".to_owned();
+        About { description: String::new(), tags: Vec::new(), default_queue_type }
+    }
 }
 
 impl VHost {
@@ -37,7 +57,11 @@ impl VHost {
         let trace =
             Exchange { internal: true, ..Exchange::new("amq.rabbitmq.trace".into(), Kind::Topic) };
         exchanges.insert(trace.name.clone(), trace);
-        VHost { name, exchanges, queues: BTreeMap::new(), policies: BTreeMap::new() }
+        let mut about = About::default();
+        if &*name == "/" {
+            about.description = "Default virtual host".to_owned();
+        }
+        VHost { name, exchanges, queues: BTreeMap::new(), policies: BTreeMap::new(), about }
     }
 
     /// Adds the queues `message` goes to from `exchange` to `found`, each once.

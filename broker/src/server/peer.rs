@@ -47,10 +47,15 @@ async fn talk(stream: &mut TcpStream, id: ConnectionId, waker: &Notify, shared: 
         if !batch.is_empty() && !write(stream, &mut batch) {
             return How::Fin;
         }
-        if batch.is_empty()
-            && let Some(how) = step.end
-        {
-            return how;
+        if batch.is_empty() {
+            if let Some(how) = step.end {
+                return how;
+            }
+            if step.more {
+                // A peer that takes all it is given must not keep the others from their turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
         }
         tokio::select! {
             ready = stream.readable(), if step.read => {

@@ -39,11 +39,29 @@ struct State {
     was_down: bool,
 }
 
+impl State {
+    /// Wakes everybody who has something to do, but for `but`: whether it would have been woken.
+    fn wake(&mut self, but: Option<ConnectionId>) -> bool {
+        self.core.take_woken(&mut self.woken);
+        let mut is_woken = false;
+        for id in self.woken.drain(..) {
+            if Some(id) == but {
+                is_woken = true;
+            } else if let Some(waker) = self.wakers.get(&id) {
+                waker.notify_one();
+            }
+        }
+        is_woken
+    }
+}
+
 /// What a peer's task is to do next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     /// Whether to read.
     pub read: bool,
+    /// Whether there is more to do as soon as everything taken is sent: nobody will wake the peer's task for it.
+    pub more: bool,
     /// Whether to end after what is to be sent.
     pub end: Option<How>,
 }
@@ -76,17 +94,10 @@ impl Shared {
         self.began.elapsed()
     }
 
-    /// Wakes everybody who has something to do, but for `but`, who is awake.
-    fn settle(&self, state: &mut State, but: Option<ConnectionId>) {
-        let State { core, wakers, woken, rings, was_down } = state;
-        core.take_woken(woken);
-        for id in woken.drain(..) {
-            if Some(id) != but
-                && let Some(waker) = wakers.get(&id)
-            {
-                waker.notify_one();
-            }
-        }
+    /// Wakes everybody who has something to do, but for `but`, who is awake: whether it would have been woken.
+    fn settle(&self, state: &mut State, but: Option<ConnectionId>) -> bool {
+        let is_woken = state.wake(but);
+        let State { core, rings, was_down, .. } = state;
         let next = core.next_deadline();
         if next.is_some_and(|next| rings.is_none_or(|rings| next < rings)) {
             *rings = next;
@@ -97,6 +108,7 @@ impl Shared {
             *was_down = core.is_down();
             self.changed.notify_one();
         }
+        is_woken
     }
 
     pub fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
@@ -140,11 +152,16 @@ impl Shared {
             state.core.received(id, input, now);
         }
         let mut end = None;
+        // What is not taken now is to be taken when there is room.
+        let mut more = true;
         if batch.is_empty() {
+            // It takes what it has just been answered; what it makes room for comes later.
+            state.wake(Some(id));
             end = state.core.take_output(id, batch);
+            more = false;
         }
-        self.settle(&mut state, Some(id));
-        Step { read: state.core.may_read(id), end }
+        more |= self.settle(&mut state, Some(id));
+        Step { read: state.core.may_read(id), more, end }
     }
 
     pub fn gone(&self, id: ConnectionId) {

@@ -1,6 +1,12 @@
 //! AMQP's reply codes and RabbitMQ's way of wording an error.
 
 use super::name::MethodId;
+use super::text::{from_octets, to_octets};
+
+/// Of a reply text, in octets.
+const MOST: usize = 255;
+/// What is kept of a longer one.
+const CUT: usize = 252;
 
 /// The reply codes of AMQP 0-9-1 that a broker sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,18 +110,29 @@ impl AmqpError {
         self
     }
 
+    fn whole(&self) -> String {
+        match &self.explanation {
+            None => self.code.name().to_owned(),
+            Some(explanation) => format!("{} - {explanation}", self.code.name()),
+        }
+    }
+
+    /// Whether RabbitMQ fails to put it into words: it cannot cut what is longer than a short string and has anything
+    /// but ASCII in what would be left of it.
+    pub fn is_unspeakable(&self) -> bool {
+        let whole = self.whole();
+        let whole = to_octets(&whole);
+        whole.len() > MOST && !whole[..CUT].is_ascii()
+    }
+
     /// The reply text, cut to what fits a short string the way RabbitMQ cuts it.
     pub fn text(&self) -> String {
-        let Some(explanation) = &self.explanation else { return self.code.name().to_owned() };
-        let whole = format!("{} - {explanation}", self.code.name());
-        if whole.len() <= 255 {
+        let whole = self.whole();
+        let octets = to_octets(&whole);
+        if octets.len() <= MOST {
             return whole;
         }
-        let mut end = 252;
-        while !whole.is_char_boundary(end) {
-            end -= 1;
-        }
-        format!("{}...", &whole[..end])
+        format!("{}...", from_octets(&octets[..CUT]))
     }
 }
 
@@ -136,7 +153,18 @@ mod tests {
         let error = AmqpError::new(Code::NotFound, "no queue 'q' in vhost '/'");
         assert_eq!(error.text(), "NOT_FOUND - no queue 'q' in vhost '/'");
         assert_eq!(AmqpError::internal().text(), "INTERNAL_ERROR");
-        let long = AmqpError::new(Code::NotFound, "é".repeat(300)).text();
-        assert!(long.len() <= 255 && long.ends_with("..."), "{long}");
+        let check = |explanation: String, expect: usize, unspeakable: bool| {
+            let error = AmqpError::new(Code::NotFound, explanation);
+            assert_eq!(to_octets(&error.text()).len(), expect, "{error}");
+            assert_eq!(error.is_unspeakable(), unspeakable, "{error}");
+        };
+        // "NOT_FOUND - " has twelve.
+        check("a".repeat(243), 255, false);
+        check("a".repeat(244), 255, false);
+        check("é".repeat(121), 254, false);
+        check("é".repeat(122), 255, true);
+        check(format!("{}é", "a".repeat(239)), 253, false);
+        check(format!("{}é{}", "a".repeat(239), "b".repeat(9)), 255, true);
+        check(format!("{}é{}", "a".repeat(240), "b".repeat(9)), 255, false);
     }
 }

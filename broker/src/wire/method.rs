@@ -13,9 +13,9 @@ use super::text::from_octets;
 pub enum Method<'a> {
     ConnectionStartOk {
         properties: Table,
-        mechanism: &'a str,
+        mechanism: Cow<'a, str>,
         response: &'a [u8],
-        locale: &'a str,
+        locale: Cow<'a, str>,
     },
     ConnectionSecureOk {
         response: &'a [u8],
@@ -26,16 +26,16 @@ pub enum Method<'a> {
         heartbeat: u16,
     },
     ConnectionOpen {
-        vhost: &'a str,
+        vhost: Cow<'a, str>,
     },
     ConnectionClose {
         code: u16,
-        text: &'a str,
+        text: Cow<'a, str>,
     },
     ConnectionCloseOk,
     ConnectionUpdateSecret {
         secret: &'a [u8],
-        reason: &'a str,
+        reason: Cow<'a, str>,
     },
     ChannelOpen,
     ChannelFlow {
@@ -44,13 +44,13 @@ pub enum Method<'a> {
     ChannelFlowOk,
     ChannelClose {
         code: u16,
-        text: &'a str,
+        text: Cow<'a, str>,
     },
     ChannelCloseOk,
     AccessRequest,
     ExchangeDeclare(ExchangeDeclare<'a>),
     ExchangeDelete {
-        exchange: &'a str,
+        exchange: Cow<'a, str>,
         if_unused: bool,
         nowait: bool,
     },
@@ -60,11 +60,11 @@ pub enum Method<'a> {
     QueueBind(Bind<'a>),
     QueueUnbind(Bind<'a>),
     QueuePurge {
-        queue: &'a str,
+        queue: Cow<'a, str>,
         nowait: bool,
     },
     QueueDelete {
-        queue: &'a str,
+        queue: Cow<'a, str>,
         if_unused: bool,
         if_empty: bool,
         nowait: bool,
@@ -76,7 +76,7 @@ pub enum Method<'a> {
     },
     BasicConsume(Consume<'a>),
     BasicCancel {
-        tag: &'a str,
+        tag: Cow<'a, str>,
         nowait: bool,
     },
     BasicPublish {
@@ -86,7 +86,7 @@ pub enum Method<'a> {
         immediate: bool,
     },
     BasicGet {
-        queue: &'a str,
+        queue: Cow<'a, str>,
         no_ack: bool,
     },
     BasicAck {
@@ -122,8 +122,8 @@ pub enum Method<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AMQP 0-9-1's own, named as there")]
 pub struct ExchangeDeclare<'a> {
-    pub exchange: &'a str,
-    pub kind: &'a str,
+    pub exchange: Cow<'a, str>,
+    pub kind: Cow<'a, str>,
     pub passive: bool,
     pub durable: bool,
     pub auto_delete: bool,
@@ -136,7 +136,7 @@ pub struct ExchangeDeclare<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AMQP 0-9-1's own, named as there")]
 pub struct QueueDeclare<'a> {
-    pub queue: &'a str,
+    pub queue: Cow<'a, str>,
     pub passive: bool,
     pub durable: bool,
     pub exclusive: bool,
@@ -149,9 +149,9 @@ pub struct QueueDeclare<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AMQP 0-9-1's own, named as there")]
 pub struct Bind<'a> {
-    pub destination: &'a str,
-    pub source: &'a str,
-    pub routing_key: &'a str,
+    pub destination: Cow<'a, str>,
+    pub source: Cow<'a, str>,
+    pub routing_key: Cow<'a, str>,
     pub nowait: bool,
     pub arguments: Table,
 }
@@ -160,8 +160,8 @@ pub struct Bind<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AMQP 0-9-1's own, named as there")]
 pub struct Consume<'a> {
-    pub queue: &'a str,
-    pub tag: &'a str,
+    pub queue: Cow<'a, str>,
+    pub tag: Cow<'a, str>,
     pub no_ack: bool,
     pub exclusive: bool,
     pub nowait: bool,
@@ -237,7 +237,7 @@ fn connection<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malform
     })
 }
 
-fn close<'a>(r: &mut Reader<'a>) -> Result<(u16, &'a str), Malformed> {
+fn close<'a>(r: &mut Reader<'a>) -> Result<(u16, Cow<'a, str>), Malformed> {
     let (code, text) = (r.short()?, r.shortstr()?);
     r.long()?;
     Ok((code, text))

@@ -1,7 +1,10 @@
 //! Reading AMQP's elementary types from a slice. Everything is bounded by the slice; nothing panics.
 
+use std::borrow::Cow;
+
 use super::error::{AmqpError, Code};
 use super::table::{self, Table};
+use super::text::from_octets;
 
 /// Why a method or property list cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +92,11 @@ impl<'a> Reader<'a> {
         self.take(usize::from(size))
     }
 
-    /// A short string.
-    pub fn shortstr(&mut self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.shortstr_octets()?).map_err(|_| Malformed::Utf8)
+    /// A short string that must be UTF-8.
+    pub fn shortstr(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        let octets = self.shortstr_octets()?;
+        // Text that looks like what stands for other octets is escaped, so that it goes out as it came.
+        std::str::from_utf8(octets).map(|_| from_octets(octets)).map_err(|_| Malformed::Utf8)
     }
 
     /// A long string's octets.

@@ -63,6 +63,40 @@ cases! {
         wait a1 basic.deliver
     "#;
 
+    /// An expression is looked for anywhere in a name; the empty one is found in all of them.
+    policy_for_all_names: r#"
+        open a
+        a1 channel.open
+        admin policy p EMPTY queues max-length=1
+        a1 queue.declare queue=q
+        a1 basic.publish routing_key=q body="1"
+        a1 basic.publish routing_key=q body="2"
+        a1 basic.get queue=q no_ack=true
+    "#;
+
+    /// It counts where a queue can be of that type, and when it is declared again.
+    default_queue_type: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=before durable=true
+        admin default-type quorum
+        a1 queue.declare queue=q durable=true
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "quorum"}
+        a1 queue.declare queue=transient
+        a1 queue.declare queue=transient arguments={x-queue-type: "classic"}
+        a1 queue.declare queue=own exclusive=true durable=true
+        a1 queue.declare queue=own exclusive=true durable=true arguments={x-queue-type: "classic"}
+        a1 queue.declare queue=fleeting durable=true auto_delete=true
+        a1 queue.declare queue=fleeting durable=true auto_delete=true arguments={x-queue-type: "classic"}
+        a1 queue.declare durable=true
+        a1 channel.open
+        a1 queue.declare queue=q durable=true arguments={x-queue-type: "classic"}
+        a1 channel.open
+        a1 queue.declare queue=limited durable=true arguments={x-max-priority: 3}
+        a1 channel.open
+        a1 queue.declare queue=before durable=true
+    "#;
+
     policy_for_exchanges_alone: r#"
         open a
         a1 channel.open

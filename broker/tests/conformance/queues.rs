@@ -384,6 +384,34 @@ cases! {
         a1 queue.declare queue=255*"q" passive=true
     "#;
 
+    /// It is not cut within what is not ASCII: that is more than RabbitMQ can say.
+    text_too_long_to_cut: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue=110*"é" passive=true
+        wait a connection.close
+    "#;
+
+    text_cut_before_what_is_not_ascii: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue="012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567801é" passive=true
+    "#;
+
+    /// What is no name to this broker's own ways of writing comes back as it came.
+    name_of_private_characters: r#"
+        open a
+        a1 channel.open
+        a1 queue.declare queue="\xf4\x8f\xb9\x81q"
+        a1 exchange.declare exchange="\xf4\x8f\xb9\x81x" type=fanout
+        a1 queue.bind queue="\xf4\x8f\xb9\x81q" exchange="\xf4\x8f\xb9\x81x"
+        a1 basic.consume queue="\xf4\x8f\xb9\x81q" consumer_tag="\xf4\x8f\xb9\x81t"
+        a1 basic.publish exchange="\xf4\x8f\xb9\x81x" routing_key="\xf4\x8f\xb9\x81k" body="x"
+        wait a1 basic.deliver
+        a1 basic.cancel consumer_tag="\xf4\x8f\xb9\x81t"
+        a1 queue.delete queue="\xf4\x8f\xb9\x81q"
+    "#;
+
     name_with_newline: r#"
         open a
         a1 channel.open

@@ -47,12 +47,14 @@ impl Target {
 
     /// What an operator does, on a case's virtual host:
     ///
-    /// - `vhost`, `no-vhost`
+    /// - `vhost`, `no-vhost`, `default-type TYPE`
     /// - `user NAME PASSWORD`, `no-user NAME`
     /// - `permissions USER CONFIGURE WRITE READ`
     /// - `policy NAME PATTERN queues|exchanges|all KEY=VALUE,..`, `no-policy NAME`
     pub async fn admin(&self, vhost: &str, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        // A pattern of no characters is written `EMPTY`.
+        let word = |word| if word == "EMPTY" { "" } else { word };
+        let words: Vec<&str> = line.split_whitespace().map(word).collect();
         let words = words.as_slice();
         match self {
             Target::RabbitMq { management, .. } => {
@@ -72,6 +74,9 @@ fn embedded(broker: &Broker, vhost: &str, words: &[&str]) {
             core.add_vhost(vhost);
             let all = permission(".*", ".*", ".*");
             core.set_permission("guest", vhost, all).expect("guest and the virtual host are there");
+        }
+        ["default-type", kind] => {
+            core.set_vhost(vhost, |about| about.default_queue_type = (*kind).to_owned());
         }
         ["no-vhost"] => assert!(core.delete_vhost(vhost), "no virtual host {vhost}"),
         ["user", name, password] => core.set_user(name, password, &[]),
@@ -98,6 +103,10 @@ fn request(vhost: &str, words: &[&str]) -> (&'static str, String, String) {
     let at = segment(vhost);
     match words {
         ["vhost"] => ("PUT", format!("vhosts/{at}"), String::new()),
+        ["default-type", kind] => {
+            let body = format!(r#"{{"default_queue_type": "{kind}"}}"#);
+            ("PUT", format!("vhosts/{at}"), body)
+        }
         ["no-vhost"] => ("DELETE", format!("vhosts/{at}"), String::new()),
         ["user", name, password] => {
             let body = format!(r#"{{"password": "{password}", "tags": ""}}"#);

@@ -1,5 +1,6 @@
 //! The arguments of a queue's declaration, checked as RabbitMQ checks them and refused in its words.
 
+use super::Flags;
 use crate::model::message::LONGEST;
 use crate::model::queue_in;
 use crate::wire::error::refuse;
@@ -84,14 +85,6 @@ const CHECKS: &[(&str, Check)] = &[
     }),
 ];
 
-/// Adds `x-queue-type` where the client gave none, as RabbitMQ does.
-pub fn completed(mut arguments: Table) -> Table {
-    if arguments.get("x-queue-type").is_none() {
-        arguments.set("x-queue-type", Value::text("classic"));
-    }
-    arguments
-}
-
 /// Whether they ask for a quorum queue.
 pub fn is_quorum(arguments: &Table) -> bool {
     arguments.str("x-queue-type") == Some("quorum")
@@ -111,8 +104,53 @@ fn known(arguments: &Table) -> (&'static [&'static str], &'static str) {
     }
 }
 
+/// Refuses a new queue that RabbitMQ refuses, and a stream, which it would not.
+pub fn check_new(
+    vhost: &str,
+    name: &str,
+    arguments: &Table,
+    flags: Flags,
+) -> Result<(), AmqpError> {
+    text_or_none("x-dead-letter-exchange", arguments, || queue_in(vhost, name))?;
+    check(vhost, name, arguments)?;
+    if !is_quorum(arguments) && !is_stream(arguments) {
+        return Ok(());
+    }
+    for (is_wrong, what) in [
+        (flags.auto_delete, "auto-delete"),
+        (flags.exclusive, "exclusive-owner"),
+        (!flags.durable, "non-durable"),
+    ] {
+        if is_wrong {
+            refuse!(PreconditionFailed, "invalid property '{what}' for {}", queue_in(vhost, name));
+        }
+    }
+    if is_stream(arguments) {
+        refuse!(NotImplemented, "this broker has no streams");
+    }
+    Ok(())
+}
+
+/// The text under `key`; refused if it is there and no text.
+pub fn text_or_none<'a>(
+    key: &str,
+    arguments: &'a Table,
+    what: impl Fn() -> String,
+) -> Result<Option<&'a [u8]>, AmqpError> {
+    match arguments.get(key) {
+        None => Ok(None),
+        Some(Value::Long(text)) => Ok(Some(text)),
+        Some(other) => refuse!(
+            PreconditionFailed,
+            "invalid type '{}' for arg '{key}' in {}",
+            other.type_name(),
+            what()
+        ),
+    }
+}
+
 /// Refuses what RabbitMQ refuses.
-pub fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
+fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
     let queue = queue_in(vhost, name);
     if let Some(value) = arguments.get("x-queue-type")
         && let Err(why) = queue_type(value)

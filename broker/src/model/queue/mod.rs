@@ -9,9 +9,27 @@ use std::time::Duration;
 pub use store::{Ready, Store};
 
 use super::policy::Settings;
-use super::{ConsumerId, Name, QueueId};
+use super::{ConsumerId, Name, QueueId, queue_in, same};
 use crate::core::ConnectionId;
-use crate::wire::Table;
+use crate::wire::{AmqpError, Code, Table};
+
+/// The properties that a queue is declared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags {
+    /// It survives a restart. An exclusive queue does not outlive its connection, so RabbitMQ counts it as transient.
+    pub durable: bool,
+    /// It is its connection's own.
+    pub exclusive: bool,
+    /// It goes with its last consumer.
+    pub auto_delete: bool,
+}
+
+impl Flags {
+    /// Whether a quorum queue or a stream may have them.
+    pub const fn suit_replication(self) -> bool {
+        self.durable && !self.exclusive && !self.auto_delete
+    }
+}
 
 /// A queue.
 #[derive(Debug)]
@@ -82,6 +100,25 @@ pub struct Consumer {
 }
 
 impl Queue {
+    /// Refuses a declaration that is unlike the one that made it.
+    pub fn check_alike(&self, flags: Flags, arguments: &Table) -> Result<(), AmqpError> {
+        let shown = queue_in(&self.vhost, &self.name);
+        same(&shown, "durable", self.durable, flags.durable)?;
+        same(&shown, "auto_delete", self.auto_delete, flags.auto_delete)?;
+        arguments::check_equivalent(&self.vhost, &self.name, &self.arguments, arguments)
+    }
+
+    /// What everybody but its owner is told.
+    pub fn locked(&self) -> AmqpError {
+        let text = format!(
+            "cannot obtain exclusive access to locked {}. It could be originally declared on \
+             another connection or the exclusive property value does not match that of the \
+             original declaration.",
+            queue_in(&self.vhost, &self.name)
+        );
+        AmqpError::new(Code::ResourceLocked, text)
+    }
+
     /// Adds a consumer behind those of its priority.
     pub fn add_consumer(&mut self, consumer: Consumer) {
         if self.settings.single_active && self.active.is_none() {
