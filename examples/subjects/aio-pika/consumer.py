@@ -7,6 +7,7 @@ SIGTERM: cancel, finish what has begun, ack it, close.
 """
 
 import asyncio
+import contextlib
 import http.server
 import json
 import logging
@@ -16,7 +17,8 @@ import threading
 
 import aio_pika
 
-CONNECT_TIMEOUT = 5
+CONNECT_TIMEOUT = 3
+CANCEL_TIMEOUT = 2
 DRAIN_TIMEOUT = 15
 
 log = logging.getLogger("consumer")
@@ -73,8 +75,11 @@ async def main():
 
         await stop.wait()
         status.down()
+        with contextlib.suppress(TimeoutError):
+            # Without a connection it would wait for the next one.
+            async with asyncio.timeout(CANCEL_TIMEOUT if connection.connected.is_set() else 0):
+                await queue.cancel(tag)
         async with asyncio.timeout(DRAIN_TIMEOUT):
-            await queue.cancel(tag)
             await asyncio.gather(*begun, return_exceptions=True)
 
 
@@ -90,6 +95,7 @@ def serve_health(address, status):
 
     host, port = address.rsplit(":", 1)
     server = http.server.ThreadingHTTPServer((host, int(port)), Health)
+    server.handle_error = lambda *_: None  # a prober that hangs up is no news
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
 

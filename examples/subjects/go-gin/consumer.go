@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	setupTimeout   = 5 * time.Second  // for TCP and AMQP together, and again for channels, qos and consume
+	setupTimeout   = 3 * time.Second  // for TCP and AMQP together, and again for channels, qos and consume
 	closeTimeout   = 2 * time.Second  // for close-ok: a dead peer never sends it
 	handlerTimeout = 30 * time.Second // for the work on one message
 	stable         = time.Minute      // a session that lasted this long starts the backoff over

@@ -19,7 +19,7 @@ import time
 import kombu
 from kombu.mixins import ConsumerMixin
 
-CONNECT_TIMEOUT = 5
+CONNECT_TIMEOUT = 3
 
 log = logging.getLogger("consumer")
 
@@ -72,6 +72,7 @@ def serve_health(address, worker):
 
     host, port = address.rsplit(":", 1)
     server = http.server.ThreadingHTTPServer((host, int(port)), Health)
+    server.handle_error = lambda *_: None  # a prober that hangs up is no news
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
 

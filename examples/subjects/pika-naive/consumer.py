@@ -33,6 +33,7 @@ def main():
     if address := os.environ.get("GAUNTLET_HEALTH"):
         host, port = address.rsplit(":", 1)
         server = http.server.ThreadingHTTPServer((host, int(port)), Health)
+        server.handle_error = lambda *_: None  # a prober that hangs up is no news
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
     connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))

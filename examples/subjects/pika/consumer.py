@@ -29,7 +29,7 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ProbableAccessDeniedError, ProbableAuthenticationError
 
-CONNECT_TIMEOUT = 5.0  # for TCP, and again for TCP, TLS and AMQP together
+CONNECT_TIMEOUT = 3.0  # for TCP, and again for TCP, TLS and AMQP together
 BLOCKED_TIMEOUT = 30.0  # how long connection.blocked is put up with
 HEARTBEAT = 10  # where the URL does not say
 DRAIN_TIMEOUT = 15.0  # from SIGTERM to the end
@@ -205,6 +205,7 @@ def serve_health(address, consumer):
 
     host, port = address.rsplit(":", 1)
     server = http.server.ThreadingHTTPServer((host, int(port)), Health)
+    server.handle_error = lambda *_: None  # a prober that hangs up is no news
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
 

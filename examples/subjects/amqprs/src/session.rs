@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Deadline of all steps from TCP to consume-ok together; amqprs has none of its own.
-const SETUP: Duration = Duration::from_secs(5);
+const SETUP: Duration = Duration::from_secs(3);
 /// For cancel-ok and close-ok: a dead peer never sends them.
 const CLOSE: Duration = Duration::from_secs(2);
 
