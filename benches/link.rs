@@ -6,6 +6,7 @@
 //! tables at the end are measured in turns of a few milliseconds, and their ratios turn by turn.
 
 mod support {
+    pub mod cpu;
     pub mod far_end;
     pub mod path;
     pub mod table;
@@ -157,6 +158,8 @@ struct Opened {
     samples: usize,
     /// By its last sample.
     iteration: Duration,
+    /// The same, of CPU time.
+    cpu: Duration,
 }
 
 impl Opened {
@@ -164,21 +167,23 @@ impl Opened {
         let path = runtime.block_on(Path::open(way, measurement.serve));
         let path = path.expect("there are ports on loopback");
         let run = (measurement.start)(&path).expect("the path can be connected to");
-        Self { way, path, run, samples: 0, iteration: Duration::ZERO }
+        Self { way, path, run, samples: 0, iteration: Duration::ZERO, cpu: Duration::ZERO }
     }
 
     fn sample(&mut self, iterations: u64) -> Duration {
+        let before = self.path.cpu();
         let took = (self.run)(iterations).expect("nothing on the path breaks it");
+        self.cpu = self.path.cpu().saturating_sub(before).div_f64(iterations as f64);
         self.samples += 1;
         self.iteration = took.div_f64(iterations as f64);
         took
     }
 
     /// Seconds an iteration takes, from a sample that takes about so long.
-    fn turn(&mut self, about: Duration) -> f64 {
+    fn turn(&mut self, about: Duration) -> (f64, f64) {
         let iterations = about.as_secs_f64() / self.iteration.as_secs_f64().max(1e-9);
         self.sample((iterations as u64).max(1));
-        self.iteration.as_secs_f64()
+        (self.iteration.as_secs_f64(), self.cpu.as_secs_f64())
     }
 
     fn close(self, runtime: &Runtime) {
@@ -212,21 +217,23 @@ fn measure(m: &Measurement, criterion: &mut Criterion, runtime: &Runtime) -> Opt
 /// All ways in turns; each beside the direct connection, which is the first.
 fn compare(measurement: &Measurement, all: &mut [Opened]) -> Vec<Vec<String>> {
     let (turns, about) = TURNS;
-    let taken: Vec<Vec<f64>> =
+    let taken: Vec<Vec<(f64, f64)>> =
         (0..turns).map(|_| all.iter_mut().map(|opened| opened.turn(about)).collect()).collect();
     let middle = |values: &mut dyn Iterator<Item = f64>| table::median(values.collect());
-    let mut rows = vec![["", "median", "rate", "x direct", "best"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["", "median", "rate", "x direct", "CPU", "x direct"].map(str::to_owned).to_vec()];
     for (at, opened) in all.iter().enumerate() {
-        let seconds = middle(&mut taken.iter().map(|turn| turn[at]));
-        let ratio = middle(&mut taken.iter().map(|turn| turn[at] / turn[0]));
-        let best = taken.iter().map(|turn| turn[at]).fold(f64::INFINITY, f64::min);
+        let seconds = middle(&mut taken.iter().map(|turn| turn[at].0));
+        let ratio = middle(&mut taken.iter().map(|turn| turn[at].0 / turn[0].0));
+        let cpu = middle(&mut taken.iter().map(|turn| turn[at].1));
+        let cpu_ratio = middle(&mut taken.iter().map(|turn| turn[at].1 / turn[0].1));
         let rate = match measurement.iteration {
             Throughput::Bytes(octets) => format!("{:.0} MB/s", octets as f64 / seconds / 1e6),
             _ => format!("{:.0} /s", 1.0 / seconds),
         };
         let time = |seconds| table::time(Duration::from_secs_f64(seconds));
         let name = opened.way.name().to_owned();
-        rows.push(vec![name, time(seconds), rate, format!("{ratio:.2}"), time(best)]);
+        let (ratio, cpu_ratio) = (format!("{ratio:.2}"), format!("{cpu_ratio:.2}"));
+        rows.push(vec![name, time(seconds), rate, ratio, time(cpu), cpu_ratio]);
     }
     rows
 }

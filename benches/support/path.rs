@@ -8,12 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use gauntlet_network::{Event, Link, What};
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
 
-use super::far_end::{FarEnd, Serve};
+use super::{
+    cpu,
+    far_end::{FarEnd, Serve},
+};
 
 /// What lies between the near end and the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,11 @@ impl Path {
     /// Where it begins.
     pub fn near(&self) -> Near {
         self.near
+    }
+
+    /// CPU time used so far by everything on it.
+    pub fn cpu(&self) -> Duration {
+        cpu::own()
     }
 
     /// Frames the tap has heard so far, at both ends together.

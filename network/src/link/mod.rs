@@ -25,6 +25,8 @@ mod peer;
 
 mod notes;
 
+mod clock;
+
 mod shared;
 
 use std::{

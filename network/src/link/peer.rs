@@ -84,6 +84,11 @@ impl Peer {
         self.open().filter(|open| !open.shut && !open.broken)
     }
 
+    /// Both of its directions are open.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Self::Open(Open { shut: false, leaving: None, broken: false, .. }))
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Gone)
     }

@@ -12,7 +12,7 @@ mod faults;
 
 use std::{
     cell::RefCell,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,8 +22,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::TcpStream,
-    sync::mpsc,
-    time::Sleep,
 };
 
 use self::dial::Dial;
@@ -61,7 +59,6 @@ pub(super) struct Connection {
     /// It was born where nothing may be dialed, and stays undialed.
     stillborn: bool,
     orders: Arc<Orders>,
-    wake: mpsc::Receiver<()>,
     /// The table as last looked at.
     version: u64,
     latest: FaultId,
@@ -72,17 +69,14 @@ pub(super) struct Connection {
     /// Cuts that were done.
     done: Vec<FaultId>,
     fired: Vec<FaultId>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// When the clock wakes it.
+    alarm: Option<Instant>,
+    /// When it is to be woken, as found so far.
     next: Option<Instant>,
 }
 
 impl Connection {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        client: TcpStream,
-        admitted: Admitted,
-        wake: mpsc::Receiver<()>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: TcpStream, admitted: Admitted) -> Self {
         let Admitted { conn, orders, greeting } = admitted;
         let lane = |way| {
             let mut lane = Lane::new(way, &shared);
@@ -101,7 +95,6 @@ impl Connection {
             dial: None,
             stillborn: false,
             orders,
-            wake,
             version: u64::MAX,
             latest: FaultId::default(),
             greeted: greeting.map(|(entry, greeting)| (entry.id, greeting)),
@@ -118,6 +111,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| self.poll(cx, &shared, scratch))).await;
         let (id, orders) = (self.id, Arc::clone(&self.orders));
+        shared.clock.set(id, self.alarm, None);
         // Whoever hears that it is closed finds its sockets closed and the table without it.
         drop(self);
         shared.write().live.remove(&id);
@@ -126,11 +120,13 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> Poll<()> {
-        while let Poll::Ready(woken) = self.wake.poll_recv(cx) {
-            if woken.is_none() {
-                self.cut(Side::Both, CutHow::Fin);
-                return Poll::Ready(());
-            }
+        self.orders.enlist(cx.waker());
+        if self.orders.is_ended() {
+            self.cut(Side::Both, CutHow::Fin);
+            return Poll::Ready(());
+        }
+        if self.pump(cx, shared, scratch) {
+            return Poll::Pending;
         }
         loop {
             self.next = None;
@@ -145,7 +141,7 @@ impl Connection {
             moved |= self.reach(cx);
             if !moved {
                 self.orders.confirm(self.latest);
-                ready!(self.until_next(cx));
+                ready!(self.until_next(cx, shared));
             }
         }
     }
@@ -157,16 +153,43 @@ impl Connection {
             || (told(&self.to_broker) && told(&self.to_client))
     }
 
-    /// Ready when something timed is due.
-    fn until_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.next.map(tokio::time::Instant::from_std) else {
-            return Poll::Pending;
-        };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if alarm.deadline() != next {
-            alarm.as_mut().reset(next);
+    /// The short way, while no fault concerns the connection: what is read is written at once, and
+    /// there is nothing else to wait for. Whether that is all there is to do.
+    fn pump(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> bool {
+        let version = self.version;
+        let mut looked = false;
+        let mut busy = [true; Way::BOTH.len()];
+        while busy.contains(&true) {
+            for (way, busy) in Way::BOTH.into_iter().zip(&mut busy) {
+                if !self.is_plain() {
+                    return false;
+                }
+                // Reading looks at the table; and a direction that was read dry wakes the task.
+                *busy = *busy && self.receive(way, cx, shared, scratch);
+                looked |= *busy;
+            }
         }
-        alarm.as_mut().poll(cx)
+        self.version == version && self.is_plain() && (looked || shared.read().version == version)
+    }
+
+    /// Whether both directions may go straight from one socket to the other.
+    fn is_plain(&self) -> bool {
+        self.alarm.is_none()
+            && [&self.client, &self.broker].into_iter().all(Peer::is_whole)
+            && [&self.to_broker, &self.to_client].into_iter().all(Lane::is_clear)
+    }
+
+    /// Ready when something timed is due.
+    fn until_next(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        if self.next.is_some_and(|next| next <= Instant::now()) {
+            return Poll::Ready(());
+        }
+        if self.alarm != self.next {
+            let to = self.next.map(|next| (next, cx.waker()));
+            shared.clock.set(self.id, self.alarm, to);
+            self.alarm = self.next;
+        }
+        Poll::Pending
     }
 
     fn by(&mut self, at: Option<Instant>) {
@@ -235,24 +258,33 @@ impl Connection {
             self.ended(way, Instant::now(), error, shared);
             return true;
         }
+        self.by(leaving);
+        self.receive(way, cx, shared, scratch)
+    }
+
+    /// Reads one chunk and passes it straight on if it can; whether anything came.
+    fn receive(
+        &mut self,
+        way: Way,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        scratch: &mut [u8],
+    ) -> bool {
+        let (source, _, lane, notes) = self.parts(way, shared);
+        let Some(open) = source.open() else { return false };
         let mut buffer = ReadBuf::new(scratch);
-        let read = Pin::new(&mut open.stream).poll_read(cx, &mut buffer);
-        let at = Instant::now();
-        let error = match read {
-            Poll::Pending => {
-                self.by(leaving);
-                return false;
-            }
+        let error = match Pin::new(&mut open.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return false,
             Poll::Ready(Ok(())) => None,
             Poll::Ready(Err(error)) => Some(error),
         };
         let bytes = buffer.filled();
         if bytes.is_empty() {
-            self.ended(way, at, error, shared);
+            self.ended(way, Instant::now(), error, shared);
             return true;
         }
-        lane.read(bytes, at, &notes);
-        if leaving.is_some() {
+        lane.read(bytes, &notes);
+        if open.leaving.is_some() {
             return true;
         }
         let table = shared.read();
