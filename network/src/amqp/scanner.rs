@@ -46,6 +46,10 @@ impl Scanner {
     pub fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(Item)) {
         let Self { boundary, head, kept } = self;
         boundary.feed(bytes, |part| match part {
+            Part::Whole(head, payload) => {
+                let kept = &payload[..payload.len().min(KEPT)];
+                found(Item::Frame(frame(Some(head), kept)));
+            }
             Part::Begin(begun) => {
                 *head = Some(begun);
                 kept.clear();

@@ -42,10 +42,21 @@ use crate::{
 
 /// Octets read at once. One buffer serves all connections of a thread: it is in use only between two
 /// awaits.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+/// What came of reading.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// Nothing; the task is woken when something does.
+    Nothing,
+    /// Octets, and they have left.
+    Passed,
+    /// Anything else.
+    Other,
 }
 
 pub(super) struct Connection {
@@ -69,6 +80,8 @@ pub(super) struct Connection {
     /// Cuts that were done.
     done: Vec<FaultId>,
     fired: Vec<FaultId>,
+    /// No fault concerns it and nothing waits: see [`Connection::pump`].
+    plain: bool,
     /// When the clock wakes it.
     alarm: Option<Instant>,
     /// When it is to be woken, as found so far.
@@ -101,6 +114,7 @@ impl Connection {
             met: Vec::new(),
             done: Vec::new(),
             fired: Vec::new(),
+            plain: false,
             alarm: None,
             next: None,
         }
@@ -125,14 +139,15 @@ impl Connection {
             self.cut(Side::Both, CutHow::Fin);
             return Poll::Ready(());
         }
-        if self.pump(cx, shared, scratch) {
+        if self.plain && self.pump(cx, shared, scratch) {
             return Poll::Pending;
         }
+        self.plain = false;
         loop {
             self.next = None;
             let mut moved = self.look(shared);
             for way in Way::BOTH {
-                moved |= self.read(way, cx, shared, scratch);
+                moved |= self.read(way, cx, shared, scratch) != Came::Nothing;
                 moved |= self.step(way, cx, shared);
             }
             if self.is_over() {
@@ -156,25 +171,27 @@ impl Connection {
     /// The short way, while no fault concerns the connection: what is read is written at once, and
     /// there is nothing else to wait for. Whether that is all there is to do.
     fn pump(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> bool {
-        let version = self.version;
         let mut looked = false;
         let mut busy = [true; Way::BOTH.len()];
-        while busy.contains(&true) {
-            for (way, busy) in Way::BOTH.into_iter().zip(&mut busy) {
-                if !self.is_plain() {
-                    return false;
+        while busy != [false; Way::BOTH.len()] {
+            for way in Way::BOTH {
+                let busy = &mut busy[way as usize];
+                if *busy {
+                    match self.receive(way, cx, shared, scratch) {
+                        // Read dry: the next octet wakes the task.
+                        Came::Nothing => *busy = false,
+                        Came::Passed => looked = true,
+                        Came::Other => return false,
+                    }
                 }
-                // Reading looks at the table; and a direction that was read dry wakes the task.
-                *busy = *busy && self.receive(way, cx, shared, scratch);
-                looked |= *busy;
             }
         }
-        self.version == version && self.is_plain() && (looked || shared.read().version == version)
+        looked || shared.read().version == self.version
     }
 
     /// Whether both directions may go straight from one socket to the other.
     fn is_plain(&self) -> bool {
-        self.alarm.is_none()
+        self.next.is_none()
             && [&self.client, &self.broker].into_iter().all(Peer::is_whole)
             && [&self.to_broker, &self.to_client].into_iter().all(Lane::is_clear)
     }
@@ -184,6 +201,7 @@ impl Connection {
         if self.next.is_some_and(|next| next <= Instant::now()) {
             return Poll::Ready(());
         }
+        self.plain = self.is_plain();
         if self.alarm != self.next {
             let to = self.next.map(|next| (next, cx.waker()));
             shared.clock.set(self.id, self.alarm, to);
@@ -233,15 +251,15 @@ impl Connection {
         cx: &mut Context<'_>,
         shared: &Shared,
         scratch: &mut [u8],
-    ) -> bool {
+    ) -> Came {
         let (source, _, lane, mut notes) = self.parts(way, shared);
-        let Some(open) = source.open() else { return false };
+        let Some(open) = source.open() else { return Came::Nothing };
         let leaving = open.leaving;
         if leaving.is_some_and(|until| until <= Instant::now()) {
-            return source.reset();
+            return if source.reset() { Came::Other } else { Came::Nothing };
         }
         if leaving.is_none() && lane.input != Input::Open {
-            return false;
+            return Came::Nothing;
         }
         if leaving.is_none() && !lane.reads() {
             let waits = matches!(
@@ -251,44 +269,45 @@ impl Connection {
             if let (true, Some(stall)) = (waits, lane.acting.iter().find(|a| !a.effect.reads())) {
                 notes.fire_once(&stall.entry, Some(way));
             }
-            return false;
+            return Came::Nothing;
         }
         if leaving.is_none() && !lane.has_room() {
-            let Poll::Ready(error) = open.poll_gone(cx) else { return false };
+            let Poll::Ready(error) = open.poll_gone(cx) else { return Came::Nothing };
             self.ended(way, Instant::now(), error, shared);
-            return true;
+            return Came::Other;
         }
         self.by(leaving);
         self.receive(way, cx, shared, scratch)
     }
 
-    /// Reads one chunk and passes it straight on if it can; whether anything came.
+    /// Reads one chunk, and passes it straight on if it can.
     fn receive(
         &mut self,
         way: Way,
         cx: &mut Context<'_>,
         shared: &Shared,
         scratch: &mut [u8],
-    ) -> bool {
+    ) -> Came {
         let (source, _, lane, notes) = self.parts(way, shared);
-        let Some(open) = source.open() else { return false };
+        let Some(open) = source.open() else { return Came::Nothing };
         let mut buffer = ReadBuf::new(scratch);
         let error = match Pin::new(&mut open.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => return false,
+            Poll::Pending => return Came::Nothing,
             Poll::Ready(Ok(())) => None,
             Poll::Ready(Err(error)) => Some(error),
         };
         let bytes = buffer.filled();
         if bytes.is_empty() {
             self.ended(way, Instant::now(), error, shared);
-            return true;
+            return Came::Other;
         }
         lane.read(bytes, &notes);
         if open.leaving.is_some() {
-            return true;
+            return Came::Other;
         }
         let table = shared.read();
-        if table.version != self.version {
+        let changed = table.version != self.version;
+        if changed {
             self.obey(&table);
         }
         let (_, sink, lane, mut notes) = self.parts(way, shared);
@@ -299,7 +318,11 @@ impl Connection {
             Step::Moved
         };
         drop(table);
-        self.take(way, step, shared)
+        if !changed && matches!(step, Step::Moved) && lane.queue.octets() == 0 {
+            return Came::Passed;
+        }
+        self.take(way, step, shared);
+        Came::Other
     }
 
     /// Looks at the table, then does one step of one direction.
