@@ -84,7 +84,7 @@ fn frame(head: Option<Head>, kept: &[u8]) -> Frame {
         3 => (FrameName::known(name::BODY), Args::None),
         _ => (FrameName::known(name::HEARTBEAT), Args::None),
     };
-    let cut = args == Args::Malformed && size as usize > KEPT;
+    let cut = matches!(args, Args::Malformed) && size as usize > KEPT;
     Frame { channel, name, size, args: if cut { Args::Unread } else { args } }
 }
 

@@ -105,13 +105,21 @@ impl Clock {
 
 #[cfg(target_os = "linux")]
 mod alarm {
-    use std::{io, os::fd::OwnedFd, time::Instant};
+    use std::{
+        io,
+        os::fd::OwnedFd,
+        time::{Duration, Instant},
+    };
 
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
     };
     use tokio::io::{Interest, unix::AsyncFd};
+
+    /// A processor that has slept is late by about that much, and has forgotten much of what it was to do.
+    /// So it is woken ahead of time, and the rest is waited for exactly.
+    const LEAD: Duration = Duration::from_micros(150);
 
     pub(super) struct Alarm(AsyncFd<OwnedFd>);
 
@@ -126,10 +134,12 @@ mod alarm {
             AsyncFd::with_interest(timer, Interest::READABLE).map(Self)
         }
 
-        /// Rings once, then; not at what was set before.
+        /// Rings once, then or [`LEAD`] before, if that is far off; not at what was set before.
         pub(super) fn set(&self, at: Instant) {
+            let left = at.saturating_duration_since(Instant::now());
+            let left = if left > 2 * LEAD { left - LEAD } else { left };
             // Zero would mean never.
-            let left = at.saturating_duration_since(Instant::now()).as_nanos().max(1);
+            let left = left.as_nanos().max(1);
             let nanos = |n: u128| i64::try_from(n).unwrap_or(i64::MAX);
             let it_value = Timespec {
                 tv_sec: nanos(left / 1_000_000_000),
