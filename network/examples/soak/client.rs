@@ -116,7 +116,9 @@ async fn read(
                 heard = Instant::now();
             }
             Ok(Err(error)) => return (right, Some(format!("{error} after {right} octets"))),
-            Err(_) if taken.took(here) => return (right, Some("silent, and taken".to_owned())),
+            Err(_) if taken.surely_took(here) => {
+                return (right, Some("silent, and taken".to_owned()));
+            }
             Err(_) if heard.elapsed() > WEDGED => {
                 return (right, Some(format!("wedged after {right} octets")));
             }

@@ -86,7 +86,9 @@ pub async fn play(load: Load) -> Report {
     let mut servers = JoinSet::new();
     servers.spawn(serve(upstream));
     let tap = Arc::clone(&taken);
-    let link = Link::builder("soak").upstream(addr).seed(load.seed).tap(tap).start().await;
+    let link = Link::builder("soak").upstream(addr).seed(load.seed).tap(tap);
+    // A busy machine may take its time.
+    let link = link.dial_deadline(OVER).start().await;
     let link = Arc::new(link.expect("a free port"));
     // Whatever is made once is made by the first.
     let first = client::once(u64::MAX >> 32, link.addr(), load.seed, &taken).await;

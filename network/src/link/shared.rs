@@ -50,6 +50,7 @@ impl Shared {
         !self.taps.is_empty()
     }
 
+    #[inline]
     pub(super) fn record(&self, conn: Option<u64>, at: Instant, what: What) {
         let Some((last, others)) = self.taps.split_last() else { return };
         let event = Event { at, link: Arc::clone(&self.name), conn, what };
