@@ -1,4 +1,5 @@
-//! The far end of a measured path: a server on loopback, one thread, one connection at a time.
+//! The far end of a measured path: a server on loopback, one connection at a time unless it is to have
+//! many.
 //!
 //! It uses blocking sockets on purpose: beside it, what a proxy costs shows undiluted.
 
@@ -39,8 +40,10 @@ pub enum Serve {
     Echo,
     /// Sends one small frame back, and closes.
     Once,
-    /// Throws it away, and answers each block.
+    /// Throws it away, and answers each block; many connections at a time.
     Sink,
+    /// Sends one small frame back and keeps the connection; many at a time.
+    Hold,
 }
 
 /// A running server. Dropping it ends it; the connections to it must have ended.
@@ -57,13 +60,24 @@ impl FarEnd {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("far-end".to_owned()).spawn(move || {
-            for stream in listener.incoming() {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
+            // A connection that breaks is the near end's to report: it misses the answer.
+            let mut held = Vec::new();
+            thread::scope(|scope| {
+                for stream in listener.incoming() {
+                    if stopped.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    match (serve, stream) {
+                        (Serve::Sink, Ok(stream)) => {
+                            scope.spawn(move || serve_one(stream, serve));
+                        }
+                        (Serve::Hold, Ok(stream)) => held.extend(hold(stream)),
+                        (_, stream) => {
+                            let _ = stream.and_then(|stream| serve_one(stream, serve));
+                        }
+                    }
                 }
-                // A connection that breaks is the near end's to report: it misses the answer.
-                let _ = stream.and_then(|stream| serve_one(stream, serve));
-            }
+            });
         })?;
         Ok(Self { addr, stop, thread: Some(thread) })
     }
@@ -80,6 +94,14 @@ impl Drop for FarEnd {
     }
 }
 
+/// Answers one small frame; the connection then.
+fn hold(mut stream: TcpStream) -> io::Result<TcpStream> {
+    let mut frame = [0; SMALL];
+    stream.read_exact(&mut frame)?;
+    stream.write_all(&frame)?;
+    Ok(stream)
+}
+
 fn serve_one(mut stream: TcpStream, serve: Serve) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 64 * 1024];
@@ -91,7 +113,7 @@ fn serve_one(mut stream: TcpStream, serve: Serve) -> io::Result<()> {
         }
         taken += n;
         match serve {
-            Serve::Echo => stream.write_all(&buffer[..n])?,
+            Serve::Echo | Serve::Hold => stream.write_all(&buffer[..n])?,
             Serve::Once => {
                 stream.write_all(&buffer[..n])?;
                 if taken >= SMALL {

@@ -8,12 +8,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use gauntlet_network::{Event, Link, What};
+use gauntlet_network::{Event, Fault, FaultId, Link, What};
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
 
-use super::far_end::{FarEnd, Serve};
+use super::{
+    far_end::{FarEnd, Serve},
+    toxiproxy::{self, Toxiproxy},
+    usage,
+};
 
 /// What lies between the near end and the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub enum Way {
     Direct,
     /// `tokio::io::copy_bidirectional`: what any proxy costs.
     Relay,
+    /// Toxiproxy's server, in a process of its own.
+    Toxiproxy,
     /// A link without taps that keeps no track of frames.
     Link,
     /// A link as it is by default: it knows where frames begin.
@@ -31,13 +38,24 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 5] =
-        [Self::Direct, Self::Relay, Self::Link, Self::Scanning, Self::Tapped];
+    const ALL: [Self; 6] =
+        [Self::Direct, Self::Relay, Self::Toxiproxy, Self::Link, Self::Scanning, Self::Tapped];
+
+    /// Those that can be had here.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|way| *way != Self::Toxiproxy || toxiproxy::binary().is_some())
+    }
+
+    /// Whether faults can be injected on it.
+    pub fn has_faults(self) -> bool {
+        !matches!(self, Self::Direct | Self::Relay)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Relay => "relay",
+            Self::Toxiproxy => "toxiproxy",
             Self::Link => "link",
             Self::Scanning => "link-scanning",
             Self::Tapped => "link-tapped",
@@ -49,6 +67,7 @@ enum Between {
     Nothing,
     Relay { _owner: JoinSet<()> },
     Link(Link),
+    Toxiproxy(Box<Toxiproxy>),
 }
 
 /// Where a path begins.
@@ -85,6 +104,10 @@ impl Path {
                 owner.spawn(relay(listener, far_end.addr));
                 (near, Between::Relay { _owner: owner })
             }
+            Way::Toxiproxy => {
+                let toxiproxy = Toxiproxy::start(far_end.addr)?;
+                (toxiproxy.near, Between::Toxiproxy(Box::new(toxiproxy)))
+            }
             Way::Link | Way::Scanning | Way::Tapped => {
                 let mut link = Link::builder("bench").upstream(far_end.addr).scan(way != Way::Link);
                 if way == Way::Tapped {
@@ -108,6 +131,43 @@ impl Path {
     /// Where it begins.
     pub fn near(&self) -> Near {
         self.near
+    }
+
+    /// CPU time used so far by everything on it.
+    pub fn cpu(&self) -> Duration {
+        match &self.between {
+            Between::Toxiproxy(toxiproxy) => usage::own_cpu() + usage::cpu(toxiproxy.pid()),
+            _ => usage::own_cpu(),
+        }
+    }
+
+    /// Memory held by the process that what lies between is in.
+    pub fn resident(&self) -> u64 {
+        match &self.between {
+            Between::Toxiproxy(toxiproxy) => usage::resident(toxiproxy.pid()),
+            _ => usage::resident(std::process::id()),
+        }
+    }
+
+    /// Puts a fault in force, latency or bandwidth.
+    pub async fn inject(&mut self, fault: &Fault) -> io::Result<FaultId> {
+        match &mut self.between {
+            Between::Link(link) => link.inject(fault.clone()).await.map_err(io::Error::other),
+            Between::Toxiproxy(toxiproxy) => {
+                toxiproxy.add(fault)?;
+                Ok(FaultId::default())
+            }
+            Between::Nothing | Between::Relay { .. } => Err(io::Error::other("no faults here")),
+        }
+    }
+
+    /// Takes it out of force.
+    pub async fn lift(&mut self, fault: FaultId) -> io::Result<()> {
+        match &mut self.between {
+            Between::Link(link) => link.lift(fault).await.map_err(io::Error::other),
+            Between::Toxiproxy(toxiproxy) => toxiproxy.remove(),
+            Between::Nothing | Between::Relay { .. } => Ok(()),
+        }
     }
 
     /// Frames the tap has heard so far, at both ends together.

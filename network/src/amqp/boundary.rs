@@ -53,6 +53,8 @@ impl Head {
 /// What [`Boundary::feed`] reports, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
+    /// A frame that was there whole, and its payload; instead of the next three.
+    Whole(Head, &'a [u8]),
     /// The head of a frame is complete.
     Begin(Head),
     /// Some of its payload, never empty (of a protocol header: the version).
@@ -97,13 +99,20 @@ impl Boundary {
                 return report(Part::Garbage(bytes.len() as u64, why));
             }
             bytes = match self.inside {
+                None if self.have == 0 => match whole(bytes) {
+                    Some((head, payload, rest)) => {
+                        report(Part::Whole(head, payload));
+                        rest
+                    }
+                    None => self.begin(bytes, &mut report),
+                },
                 None => self.begin(bytes, &mut report),
                 Some((head, left)) => self.pass(head, left, bytes, &mut report),
             };
         }
     }
 
-    /// Takes a head that is there whole, else one octet towards it.
+    /// Takes a frame's head that is there whole, else one octet towards it.
     fn begin<'a>(&mut self, bytes: &'a [u8], report: &mut impl FnMut(Part<'a>)) -> &'a [u8] {
         if self.have == 0
             && let Ok(Some(head @ Head::Frame { .. })) = Head::read(bytes)
@@ -160,4 +169,18 @@ impl Boundary {
         }
         rest
     }
+}
+
+/// A frame that `bytes` begins with, if it is all there and all right: head, payload, and what follows.
+#[inline]
+fn whole(bytes: &[u8]) -> Option<(Head, &[u8], &[u8])> {
+    let (&[kind @ (1 | 2 | 3 | 8), c0, c1, s0, s1, s2, s3], after) = bytes.split_first_chunk()?
+    else {
+        return None;
+    };
+    let size = u32::from_be_bytes([s0, s1, s2, s3]);
+    let (payload, after) = after.split_at_checked(usize::try_from(size).ok()?)?;
+    let (&END, rest) = after.split_first()? else { return None };
+    let channel = u16::from_be_bytes([c0, c1]);
+    Some((Head::Frame { kind, channel, size }, payload, rest))
 }

@@ -43,9 +43,14 @@ impl Scanner {
     }
 
     /// Reads on, and calls `found` for each frame completed and each run of garbage.
+    #[inline]
     pub fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(Item)) {
         let Self { boundary, head, kept } = self;
         boundary.feed(bytes, |part| match part {
+            Part::Whole(head, payload) => {
+                let kept = &payload[..payload.len().min(KEPT)];
+                found(Item::Frame(frame(Some(head), kept)));
+            }
             Part::Begin(begun) => {
                 *head = Some(begun);
                 kept.clear();
@@ -65,7 +70,16 @@ fn wanted(head: Option<Head>) -> bool {
     matches!(head, Some(Head::Frame { kind: 1 | 2, .. }))
 }
 
+#[inline]
 fn frame(head: Option<Head>, kept: &[u8]) -> Frame {
+    // Most of what passes, and there is nothing in it to be read.
+    if let Some(Head::Frame { kind: 3, channel, size }) = head {
+        return Frame { channel, name: FrameName::known(name::BODY), size, args: Args::None };
+    }
+    told(head, kept)
+}
+
+fn told(head: Option<Head>, kept: &[u8]) -> Frame {
     let Some(Head::Frame { kind, channel, size }) = head else {
         return Frame {
             channel: 0,
@@ -77,10 +91,9 @@ fn frame(head: Option<Head>, kept: &[u8]) -> Frame {
     let (name, args) = match kind {
         1 => decode::method(kept),
         2 => (FrameName::known(name::HEADER), decode::header(kept)),
-        3 => (FrameName::known(name::BODY), Args::None),
         _ => (FrameName::known(name::HEARTBEAT), Args::None),
     };
-    let cut = args == Args::Malformed && size as usize > KEPT;
+    let cut = matches!(args, Args::Malformed) && size as usize > KEPT;
     Frame { channel, name, size, args: if cut { Args::Unread } else { args } }
 }
 

@@ -1,6 +1,6 @@
 //! Latency: each chunk leaves at its arrival + delay ± jitter, never before the one ahead of it.
 //!
-//! Precise to the timer's millisecond, upwards. The order is kept by the queue, not here.
+//! Precise to a tenth of a millisecond or so, upwards. The order is kept by the queue, not here.
 
 use std::time::Duration;
 

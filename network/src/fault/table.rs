@@ -9,9 +9,10 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -134,6 +135,10 @@ pub(crate) struct Orders {
     pub(crate) grants: Vec<FaultId>,
     /// Dropped by the connection when it has acted on that fault.
     confirm: Mutex<Vec<(FaultId, mpsc::Sender<Infallible>)>>,
+    /// Wakes the connection.
+    waker: Mutex<Option<Waker>>,
+    /// The link stops: the connection is to end.
+    ended: AtomicBool,
 }
 
 impl Orders {
@@ -146,6 +151,36 @@ impl Orders {
         let mut expected = self.confirm.lock().unwrap_or_else(PoisonError::into_inner);
         expected.retain(|(id, _)| *id > upto);
     }
+
+    /// Whom to wake from now on. What was changed before this is there to be seen after it.
+    pub(crate) fn enlist(&self, waker: &Waker) {
+        let mut enlisted = self.waker();
+        if !enlisted.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *enlisted = Some(waker.clone());
+        }
+    }
+
+    /// Has the connection look at the table.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Has the connection end.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Relaxed);
+        self.wake();
+    }
+
+    /// Whether it is to end.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A live connection.
@@ -154,8 +189,6 @@ pub(crate) struct Live {
     pub(crate) peer: SocketAddr,
     pub(crate) since: Instant,
     pub(crate) orders: Arc<Orders>,
-    /// Wakes it; dropped, it ends.
-    pub(crate) wake: mpsc::Sender<()>,
 }
 
 /// A connection that was let in.
@@ -237,12 +270,7 @@ impl Table {
     }
 
     /// Registers a new connection: its id, its orders, and the fault that greets it, if one does.
-    pub(crate) fn admit(
-        &mut self,
-        seed: Seed,
-        peer: SocketAddr,
-        wake: mpsc::Sender<()>,
-    ) -> Admitted {
+    pub(crate) fn admit(&mut self, seed: Seed, peer: SocketAddr) -> Admitted {
         self.last_conn += 1;
         let (conn, open) = (self.last_conn, self.live.len());
         let granted = |entry: &&Arc<Entry>| {
@@ -260,7 +288,7 @@ impl Table {
             .filter(|entry| entry.concerns(seed, conn, &grants))
             .find_map(|entry| Some((Arc::clone(entry), entry.injection.fault.greet(open)?)));
         let orders = Arc::new(Orders { grants, ..Orders::default() });
-        let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders), wake };
+        let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders) };
         self.live.insert(conn, live);
         Admitted { conn, orders, greeting }
     }
@@ -268,8 +296,7 @@ impl Table {
     /// Has every connection look at the table, idle or not.
     pub(crate) fn wake_all(&self) {
         for live in self.live.values() {
-            // Full: it was woken already and has not looked yet.
-            let _ = live.wake.try_send(());
+            live.orders.wake();
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Link, door::Door, shared::Shared, supervisor::Supervisor};
+use super::{Link, clock::Clock, door::Door, shared::Shared, supervisor::Supervisor};
 use crate::{event::Tap, fault::table::Table, seed::Seed};
 
 /// Commands that may wait for the supervisor.
@@ -114,6 +114,7 @@ impl Builder {
             upstream: Mutex::new(upstream),
             table: RwLock::new(Table::default()),
             nudge: Notify::new(),
+            clock: Clock::new(),
         });
         let (commander, commands) = mpsc::channel(COMMANDS);
         let (shared_too, connections) = (Arc::clone(&shared), JoinSet::new());

@@ -5,6 +5,8 @@ use std::{io, net::SocketAddr};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::peer::prompt;
+
 /// Connections the operating system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
@@ -54,6 +56,7 @@ fn bind(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
+    prompt(&socket, addr);
     socket.bind(&addr.into())?;
     Ok(socket)
 }

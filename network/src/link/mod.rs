@@ -3,7 +3,8 @@
 //! In reading order: what its owner does with it (here), how it is described ([`mod@builder`]), its own
 //! task ([`mod@supervisor`]) and listening socket ([`mod@door`]), one connection ([`mod@connection`]),
 //! one direction of it ([`mod@lane`]) with its place in the frames ([`mod@plan`]) and what it holds back
-//! ([`mod@queue`]), one end ([`mod@peer`]), its record ([`mod@notes`]), and what they all share ([`mod@shared`]).
+//! ([`mod@queue`]), one end ([`mod@peer`]), its record ([`mod@notes`]), the time they wait for
+//! ([`mod@clock`]), and what they all share ([`mod@shared`]).
 //!
 //! The pipeline knows no fault by name; it asks them all the same questions.
 
@@ -24,6 +25,8 @@ mod queue;
 mod peer;
 
 mod notes;
+
+mod clock;
 
 mod shared;
 

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::clock::Clock;
 use crate::{
     event::{Event, Tap, What},
     fault::table::{Entry, Table},
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) table: RwLock<Table>,
     /// Wakes the supervisor: something expired, was spent, or concerns the door.
     pub(super) nudge: Notify,
+    pub(super) clock: Clock,
 }
 
 impl Shared {
@@ -48,6 +50,7 @@ impl Shared {
         !self.taps.is_empty()
     }
 
+    #[inline]
     pub(super) fn record(&self, conn: Option<u64>, at: Instant, what: What) {
         let Some((last, others)) = self.taps.split_last() else { return };
         let event = Event { at, link: Arc::clone(&self.name), conn, what };

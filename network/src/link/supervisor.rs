@@ -43,6 +43,9 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     pub(super) async fn run(mut self) {
+        let clock = Arc::clone(&self.shared);
+        let mut ticking = JoinSet::new();
+        ticking.spawn(async move { clock.clock.run().await });
         loop {
             let alarm = self.expires();
             let paused = self.pause.is_some();
@@ -66,6 +69,7 @@ impl Supervisor {
             self.sweep();
         }
         self.stop().await;
+        ticking.shutdown().await;
     }
 
     /// When something is to be done that nobody will ask for.
@@ -119,11 +123,10 @@ impl Supervisor {
                 return self.shared.record(None, now, What::AcceptFailed { error });
             }
         };
-        let (wake, woken) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
-        let admitted = shared.write().admit(shared.seed, peer, wake);
+        let admitted = shared.write().admit(shared.seed, peer);
         shared.record(Some(admitted.conn), now, What::Accepted { peer });
-        let connection = Connection::new(Arc::clone(&shared), client, admitted, woken);
+        let connection = Connection::new(Arc::clone(&shared), client, admitted);
         self.connections.spawn(connection.run());
     }
 
@@ -134,7 +137,7 @@ impl Supervisor {
             let mut table = self.shared.write();
             table.stopped = true;
             for live in std::mem::take(&mut table.live).into_values() {
-                drop(live.wake);
+                live.orders.end();
             }
         }
         let all = async { while self.connections.join_next().await.is_some() {} };

@@ -14,7 +14,10 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{
-    super::{notes::Notes, peer::Peer},
+    super::{
+        notes::Notes,
+        peer::{Peer, prompt},
+    },
     Connection,
 };
 use crate::{
@@ -77,6 +80,7 @@ async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    prompt(&SockRef::from(&socket), upstream);
     let stream = socket.connect(upstream).await?;
     SockRef::from(&stream).set_linger(None)?;
     Ok(stream)

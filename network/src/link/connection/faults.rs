@@ -77,7 +77,10 @@ impl Connection {
             && !in_force(id)
         {
             self.greeted = None;
-            self.cut(Side::Both, CutHow::Rst);
+            // One it had no time to touch was never ignored.
+            if self.fired.contains(&id) {
+                self.cut(Side::Both, CutHow::Rst);
+            }
         }
         let (seed, id) = (self.shared.seed, self.id);
         let concerned = |entry: &&Arc<Entry>| entry.concerns(seed, id, &self.orders.grants);

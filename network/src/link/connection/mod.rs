@@ -12,7 +12,7 @@ mod faults;
 
 use std::{
     cell::RefCell,
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,8 +22,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::TcpStream,
-    sync::mpsc,
-    time::Sleep,
 };
 
 use self::dial::Dial;
@@ -44,10 +42,21 @@ use crate::{
 
 /// Octets read at once. One buffer serves all connections of a thread: it is in use only between two
 /// awaits.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+/// What came of reading.
+#[derive(Debug, PartialEq, Eq)]
+enum Came {
+    /// Nothing; the task is woken when something does.
+    Nothing,
+    /// Octets, and they have left.
+    Passed,
+    /// Anything else.
+    Other,
 }
 
 pub(super) struct Connection {
@@ -61,7 +70,6 @@ pub(super) struct Connection {
     /// It was born where nothing may be dialed, and stays undialed.
     stillborn: bool,
     orders: Arc<Orders>,
-    wake: mpsc::Receiver<()>,
     /// The table as last looked at.
     version: u64,
     latest: FaultId,
@@ -72,17 +80,16 @@ pub(super) struct Connection {
     /// Cuts that were done.
     done: Vec<FaultId>,
     fired: Vec<FaultId>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// No fault concerns it and nothing waits: see [`Connection::pump`].
+    plain: bool,
+    /// When the clock wakes it.
+    alarm: Option<Instant>,
+    /// When it is to be woken, as found so far.
     next: Option<Instant>,
 }
 
 impl Connection {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        client: TcpStream,
-        admitted: Admitted,
-        wake: mpsc::Receiver<()>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: TcpStream, admitted: Admitted) -> Self {
         let Admitted { conn, orders, greeting } = admitted;
         let lane = |way| {
             let mut lane = Lane::new(way, &shared);
@@ -101,13 +108,13 @@ impl Connection {
             dial: None,
             stillborn: false,
             orders,
-            wake,
             version: u64::MAX,
             latest: FaultId::default(),
             greeted: greeting.map(|(entry, greeting)| (entry.id, greeting)),
             met: Vec::new(),
             done: Vec::new(),
             fired: Vec::new(),
+            plain: false,
             alarm: None,
             next: None,
         }
@@ -118,6 +125,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| self.poll(cx, &shared, scratch))).await;
         let (id, orders) = (self.id, Arc::clone(&self.orders));
+        shared.clock.set(id, self.alarm, None);
         // Whoever hears that it is closed finds its sockets closed and the table without it.
         drop(self);
         shared.write().live.remove(&id);
@@ -126,17 +134,20 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> Poll<()> {
-        while let Poll::Ready(woken) = self.wake.poll_recv(cx) {
-            if woken.is_none() {
-                self.cut(Side::Both, CutHow::Fin);
-                return Poll::Ready(());
-            }
+        self.orders.enlist(cx.waker());
+        if self.orders.is_ended() {
+            self.cut(Side::Both, CutHow::Fin);
+            return Poll::Ready(());
         }
+        if self.plain && self.pump(cx, shared, scratch) {
+            return Poll::Pending;
+        }
+        self.plain = false;
         loop {
             self.next = None;
             let mut moved = self.look(shared);
             for way in Way::BOTH {
-                moved |= self.read(way, cx, shared, scratch);
+                moved |= self.read(way, cx, shared, scratch) != Came::Nothing;
                 moved |= self.step(way, cx, shared);
             }
             if self.is_over() {
@@ -145,7 +156,7 @@ impl Connection {
             moved |= self.reach(cx);
             if !moved {
                 self.orders.confirm(self.latest);
-                ready!(self.until_next(cx));
+                ready!(self.until_next(cx, shared));
             }
         }
     }
@@ -157,16 +168,46 @@ impl Connection {
             || (told(&self.to_broker) && told(&self.to_client))
     }
 
-    /// Ready when something timed is due.
-    fn until_next(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.next.map(tokio::time::Instant::from_std) else {
-            return Poll::Pending;
-        };
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-        if alarm.deadline() != next {
-            alarm.as_mut().reset(next);
+    /// The short way, while no fault concerns the connection: what is read is written at once, and
+    /// there is nothing else to wait for. Whether that is all there is to do.
+    fn pump(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> bool {
+        let mut looked = false;
+        let mut busy = [true; Way::BOTH.len()];
+        while busy != [false; Way::BOTH.len()] {
+            for way in Way::BOTH {
+                let busy = &mut busy[way as usize];
+                if *busy {
+                    match self.receive(way, cx, shared, scratch) {
+                        // Read dry: the next octet wakes the task.
+                        Came::Nothing => *busy = false,
+                        Came::Passed => looked = true,
+                        Came::Other => return false,
+                    }
+                }
+            }
         }
-        alarm.as_mut().poll(cx)
+        looked || shared.read().version == self.version
+    }
+
+    /// Whether both directions may go straight from one socket to the other.
+    fn is_plain(&self) -> bool {
+        self.next.is_none()
+            && [&self.client, &self.broker].into_iter().all(Peer::is_whole)
+            && [&self.to_broker, &self.to_client].into_iter().all(Lane::is_clear)
+    }
+
+    /// Ready when something timed is due.
+    fn until_next(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        if self.next.is_some_and(|next| next <= Instant::now()) {
+            return Poll::Ready(());
+        }
+        self.plain = self.is_plain();
+        if self.alarm != self.next {
+            let to = self.next.map(|next| (next, cx.waker()));
+            shared.clock.set(self.id, self.alarm, to);
+            self.alarm = self.next;
+        }
+        Poll::Pending
     }
 
     fn by(&mut self, at: Option<Instant>) {
@@ -210,15 +251,15 @@ impl Connection {
         cx: &mut Context<'_>,
         shared: &Shared,
         scratch: &mut [u8],
-    ) -> bool {
+    ) -> Came {
         let (source, _, lane, mut notes) = self.parts(way, shared);
-        let Some(open) = source.open() else { return false };
+        let Some(open) = source.open() else { return Came::Nothing };
         let leaving = open.leaving;
         if leaving.is_some_and(|until| until <= Instant::now()) {
-            return source.reset();
+            return if source.reset() { Came::Other } else { Came::Nothing };
         }
         if leaving.is_none() && lane.input != Input::Open {
-            return false;
+            return Came::Nothing;
         }
         if leaving.is_none() && !lane.reads() {
             let waits = matches!(
@@ -228,35 +269,45 @@ impl Connection {
             if let (true, Some(stall)) = (waits, lane.acting.iter().find(|a| !a.effect.reads())) {
                 notes.fire_once(&stall.entry, Some(way));
             }
-            return false;
+            return Came::Nothing;
         }
         if leaving.is_none() && !lane.has_room() {
-            let Poll::Ready(error) = open.poll_gone(cx) else { return false };
+            let Poll::Ready(error) = open.poll_gone(cx) else { return Came::Nothing };
             self.ended(way, Instant::now(), error, shared);
-            return true;
+            return Came::Other;
         }
+        self.by(leaving);
+        self.receive(way, cx, shared, scratch)
+    }
+
+    /// Reads one chunk, and passes it straight on if it can.
+    fn receive(
+        &mut self,
+        way: Way,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        scratch: &mut [u8],
+    ) -> Came {
+        let (source, _, lane, notes) = self.parts(way, shared);
+        let Some(open) = source.open() else { return Came::Nothing };
         let mut buffer = ReadBuf::new(scratch);
-        let read = Pin::new(&mut open.stream).poll_read(cx, &mut buffer);
-        let at = Instant::now();
-        let error = match read {
-            Poll::Pending => {
-                self.by(leaving);
-                return false;
-            }
+        let error = match Pin::new(&mut open.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Came::Nothing,
             Poll::Ready(Ok(())) => None,
             Poll::Ready(Err(error)) => Some(error),
         };
         let bytes = buffer.filled();
         if bytes.is_empty() {
-            self.ended(way, at, error, shared);
-            return true;
+            self.ended(way, Instant::now(), error, shared);
+            return Came::Other;
         }
-        lane.read(bytes, at, &notes);
-        if leaving.is_some() {
-            return true;
+        lane.read(bytes, &notes);
+        if open.leaving.is_some() {
+            return Came::Other;
         }
         let table = shared.read();
-        if table.version != self.version {
+        let changed = table.version != self.version;
+        if changed {
             self.obey(&table);
         }
         let (_, sink, lane, mut notes) = self.parts(way, shared);
@@ -267,7 +318,11 @@ impl Connection {
             Step::Moved
         };
         drop(table);
-        self.take(way, step, shared)
+        if !changed && matches!(step, Step::Moved) && lane.queue.octets() == 0 {
+            return Came::Passed;
+        }
+        self.take(way, step, shared);
+        Came::Other
     }
 
     /// Looks at the table, then does one step of one direction.

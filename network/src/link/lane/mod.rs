@@ -109,7 +109,8 @@ impl Lane {
 
     /// Whether octets may go straight from one socket to the other.
     pub(super) fn is_clear(&self) -> bool {
-        self.acting.is_empty()
+        self.input == Input::Open
+            && self.acting.is_empty()
             && self.armed.is_empty()
             && self.queue.octets() == 0
             && self.plan.is_clear()
@@ -255,26 +256,30 @@ impl Lane {
             self.queue.push(bytes, Instant::now());
             return Step::Moved;
         };
-        let before = Instant::now();
+        let before = self.far.is_some().then(Instant::now);
         let written = match Pin::new(&mut open.stream).poll_write(cx, bytes) {
             Poll::Pending => 0,
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Step::Broken(error),
         };
         let (passed, rest) = bytes.split_at(written);
-        notes.heard(self.way.sink(), self.way, &mut self.far, passed, before);
+        if let Some(before) = before {
+            notes.heard(self.way.sink(), self.way, &mut self.far, passed, before);
+        }
         if self.scan {
             self.plan.passed(passed);
         }
         if !rest.is_empty() {
-            self.queue.push(rest, before);
+            self.queue.push(rest, Instant::now());
         }
         Step::Moved
     }
 
     /// The near tap: octets were read.
-    pub(super) fn read(&mut self, bytes: &[u8], at: Instant, notes: &Notes<'_>) {
-        notes.heard(self.way.source(), self.way, &mut self.near, bytes, at);
+    pub(super) fn read(&mut self, bytes: &[u8], notes: &Notes<'_>) {
+        if self.near.is_some() {
+            notes.heard(self.way.source(), self.way, &mut self.near, bytes, Instant::now());
+        }
     }
 
     /// The faults on it are those of the table again: what was planned or held by others is not.

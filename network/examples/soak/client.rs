@@ -1,0 +1,128 @@
+//! One client: it sends what it can tell octet by octet, reads it back, and knows what it should be.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use gauntlet_network::Seed;
+use rand::RngExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, tcp},
+    time::{sleep_until, timeout},
+};
+
+use super::taken::Taken;
+
+/// Without an octet for so long, a connection that no fault took is wedged.
+const WEDGED: Duration = Duration::from_secs(60);
+/// How long to listen before asking whether a fault took it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Octets sent at once, and in all over one connection.
+const PIECE: usize = 16 * 1024;
+const WHOLE: usize = 400_000;
+/// Between two pieces.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// What came of one connection.
+pub enum Came {
+    /// It was not to be had; a port may refuse.
+    Refused,
+    /// All of it came back.
+    Whole(u64),
+    /// A fault took it after so many octets, which were right.
+    Taken(u64),
+    /// What must not be.
+    Wrong(String),
+}
+
+/// The octet at an offset of a connection's stream.
+pub fn octet(id: u64, offset: u64) -> u8 {
+    let mut mixed = (id << 40) ^ (offset >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed ^ (mixed >> 27)).to_be_bytes()[(offset & 7) as usize]
+}
+
+/// Connects once, and sends and reads to the end.
+pub async fn once(id: u64, link: SocketAddr, seed: Seed, taken: &Taken) -> Came {
+    let Ok(Ok(stream)) = timeout(WEDGED, TcpStream::connect(link)).await else {
+        return Came::Refused;
+    };
+    let Ok(here) = stream.local_addr() else { return Came::Refused };
+    let (mut reader, mut writer) = stream.into_split();
+    let mut chance = seed.stream(&format!("client-{id}"));
+    let whole = chance.random_range(1..WHOLE as u64);
+    let send = send(&mut writer, id, whole, seed);
+    let read = read(&mut reader, id, here, taken);
+    let mut came = None;
+    let (right, why) = tokio::select! {
+        // Sending ends with FIN, or by an error that reading learns of too.
+        _ = async { let _ = send.await; std::future::pending::<()>().await } => unreachable!("it never ends"),
+        read = read => read,
+    };
+    if let Some(why) = why {
+        came = Some(why);
+    } else if right != whole {
+        came = Some(format!("ended after {right} of {whole} octets"));
+    }
+    let (was_taken, story) = (taken.took(here), taken.story(here));
+    drop((reader, writer));
+    taken.forget(here);
+    match came {
+        None => Came::Whole(right),
+        Some(why) if why.starts_with("octet") => Came::Wrong(format!("connection {id}: {why}")),
+        Some(_) if was_taken => Came::Taken(right),
+        Some(why) => Came::Wrong(format!("connection {id}: {why}{story}")),
+    }
+}
+
+async fn send(writer: &mut tcp::OwnedWriteHalf, id: u64, whole: u64, seed: Seed) -> io::Result<()> {
+    let mut chance = seed.stream(&format!("pieces-{id}"));
+    let mut sent = 0;
+    while sent < whole {
+        let piece = chance.random_range(1..=PIECE as u64).min(whole - sent);
+        let octets: Vec<u8> = (sent..sent + piece).map(|offset| octet(id, offset)).collect();
+        writer.write_all(&octets).await?;
+        sent += piece;
+        if chance.random::<bool>() {
+            let breath = BREATH.mul_f64(chance.random());
+            sleep_until((Instant::now() + breath).into()).await;
+        }
+    }
+    writer.shutdown().await
+}
+
+/// How many octets were right until the end, and what was not.
+async fn read(
+    reader: &mut tcp::OwnedReadHalf,
+    id: u64,
+    here: SocketAddr,
+    taken: &Taken,
+) -> (u64, Option<String>) {
+    let (mut right, mut buffer) = (0, vec![0; PIECE]);
+    let mut heard = Instant::now();
+    loop {
+        match timeout(PATIENCE, reader.read(&mut buffer)).await {
+            Ok(Ok(0)) => return (right, None),
+            Ok(Ok(n)) => {
+                for given in &buffer[..n] {
+                    if *given != octet(id, right) {
+                        return (right, Some(format!("octet {right} is not what was sent")));
+                    }
+                    right += 1;
+                }
+                heard = Instant::now();
+            }
+            Ok(Err(error)) => return (right, Some(format!("{error} after {right} octets"))),
+            Err(_) if taken.surely_took(here) => {
+                return (right, Some("silent, and taken".to_owned()));
+            }
+            Err(_) if heard.elapsed() > WEDGED => {
+                return (right, Some(format!("wedged after {right} octets")));
+            }
+            Err(_) => {}
+        }
+    }
+}
