@@ -5,6 +5,7 @@
 //! - `mutants`: every consumer broken on purpose, caught by the checker meant for it; and the control passes.
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
+//! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
 //! - `signals`: the reference consumer's binary under real signals.
 //! - `traces`: what people read, as snapshots.
 //!
@@ -16,6 +17,7 @@ mod support;
 mod brokers;
 mod cli;
 mod mutants;
+mod processes;
 mod scenarios;
 mod signals;
 mod tidy;

@@ -7,6 +7,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use crate::history::ledger::parse_id;
 use crate::history::{Recorder, What};
+use crate::scenario::Queue;
 
 /// The name of the harness's own connections, by which they are left out of what a subject holds.
 pub const OWN_NAME: &str = "gauntlet (harness)";
@@ -47,14 +48,17 @@ impl Backstage {
     }
 
     /// Declares the queue, durable, and the one that takes what is rejected from it.
-    pub async fn declare(&self, queue: &str) -> Result<(), BackstageError> {
+    pub async fn declare(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         let dead = format!("{queue}{DEAD_SUFFIX}");
         let mut arguments = FieldTable::default();
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-        arguments.insert(
-            "x-dead-letter-routing-key".into(),
-            AMQPValue::LongString(dead.as_str().into()),
-        );
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        if kind.dead_letters {
+            arguments.insert("x-dead-letter-exchange".into(), text(""));
+            arguments.insert("x-dead-letter-routing-key".into(), text(&dead));
+        }
+        if kind.quorum {
+            arguments.insert("x-queue-type".into(), text("quorum"));
+        }
         for (name, arguments) in [(dead.as_str(), FieldTable::default()), (queue, arguments)] {
             self.channel
                 .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
@@ -65,12 +69,12 @@ impl Backstage {
     }
 
     /// Deletes the queue with all it holds, and declares it anew.
-    pub async fn redeclare(&self, queue: &str) -> Result<(), BackstageError> {
+    pub async fn redeclare(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         self.channel
             .queue_delete(queue.into(), QueueDeleteOptions::default())
             .await
             .map_err(failed(format!("delete the queue `{queue}`")))?;
-        self.declare(queue).await
+        self.declare(queue, kind).await
     }
 
     /// Messages ready in the queue; those delivered and unsettled are not among them.

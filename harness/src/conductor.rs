@@ -282,7 +282,10 @@ impl Conductor<'_> {
             BrokerFault::RedeclareQueue => {
                 let url = self.broker.url(self.vhost);
                 let session = Backstage::open(&url).await.map_err(backstage_failed)?;
-                session.redeclare(&self.plan.queue).await.map_err(backstage_failed)?;
+                session
+                    .redeclare(&self.plan.queue, &self.plan.scenario.queue)
+                    .await
+                    .map_err(backstage_failed)?;
                 session.close().await;
                 self.fired(index, "the queue was deleted and declared anew");
                 self.usable(index);

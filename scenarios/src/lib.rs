@@ -21,7 +21,37 @@ macro_rules! files {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[Suite {
+pub const SUITES: &[Suite] = &[CORE, PROCESS, HAZARDS];
+
+/// What a command meets beside the core suite.
+const PROCESS: Suite = Suite {
+    name: "process",
+    about: "what happens to processes: killed, frozen, replaced, one of many; their signals and their health",
+    files: files!["process":
+        "kill-before-ack",
+        "kill-under-load",
+        "pause",
+        "stop-in-blackhole",
+        "rolling",
+        "canary",
+        "herd",
+        "health-outage",
+        "slow-work",
+        "second-term",
+    ],
+};
+
+/// Known hazards.
+const HAZARDS: Suite = Suite {
+    name: "hazards",
+    about: "known hazards, shown: they pass when they show, and say what to do",
+    files: files!["hazards":
+        "auto-ack",
+        "delivery-limit",
+    ],
+};
+
+const CORE: Suite = Suite {
     name: "core",
     about: "what every consumer meets sooner or later",
     files: files!["core":
@@ -50,7 +80,7 @@ pub const SUITES: &[Suite] = &[Suite {
         "leaks",
         "slow-handler",
     ],
-}];
+};
 
 /// A name that is neither a suite nor a scenario.
 #[derive(Debug, thiserror::Error)]
