@@ -44,6 +44,8 @@ pub enum Command {
     Check(Check),
     /// Prove the checkers: run each consumer that is broken on purpose, and see it caught
     Mutants(Mutants),
+    /// Run several consumers through the same scenarios: a table, as text, Markdown and JSON
+    League(League),
     /// Serve the embedded broker alone, with RabbitMQ's management API, until interrupted
     Broker(Broker),
 }
@@ -282,6 +284,19 @@ pub struct Mutants {
     pub names: Vec<String>,
     #[command(flatten)]
     pub environment: Environment,
+}
+
+/// `gauntlet league`
+#[derive(clap::Args, Debug)]
+pub struct League {
+    /// A TOML file: scenarios, and subjects with name, command and promises (docs/league.md)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub environment: Environment,
+    /// Where the table and the histories are kept [default: gauntlet-out/ID]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `gauntlet broker`

@@ -43,6 +43,7 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
         Command::Show(show) => commands::show::execute(&show),
         Command::Check(check) => commands::check::execute(&check),
         Command::Mutants(mutants) => commands::mutants::execute(&mutants),
+        Command::League(league) => commands::league::execute(&league),
         Command::Broker(broker) => commands::broker::execute(&broker),
     }
 }

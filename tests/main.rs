@@ -6,6 +6,7 @@
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
 //! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
+//! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
 //! - `signals`: the reference consumer's binary under real signals.
 //! - `traces`: what people read, as snapshots.
 //!
@@ -18,6 +19,7 @@ mod brokers;
 mod cli;
 mod clients;
 mod mutants;
+mod processes;
 mod scenarios;
 mod signals;
 mod tidy;

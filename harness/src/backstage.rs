@@ -7,6 +7,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use crate::history::ledger::parse_id;
 use crate::history::{Recorder, What};
+use crate::scenario::Queue;
 
 /// The name of the harness's own connections, by which they are left out of what a subject holds.
 pub const OWN_NAME: &str = "gauntlet (harness)";
@@ -47,19 +48,22 @@ impl Backstage {
     }
 
     /// Declares the queue, durable, and the one that takes what is rejected from it.
-    pub async fn declare(&self, queue: &str) -> Result<(), BackstageError> {
+    pub async fn declare(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         self.declare_one(&format!("{queue}{DEAD_SUFFIX}"), FieldTable::default()).await?;
-        self.declare_work(queue).await
+        self.declare_work(queue, kind).await
     }
 
-    async fn declare_work(&self, queue: &str) -> Result<(), BackstageError> {
+    async fn declare_work(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         let dead = format!("{queue}{DEAD_SUFFIX}");
         let mut arguments = FieldTable::default();
-        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-        arguments.insert(
-            "x-dead-letter-routing-key".into(),
-            AMQPValue::LongString(dead.as_str().into()),
-        );
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        if kind.dead_letters {
+            arguments.insert("x-dead-letter-exchange".into(), text(""));
+            arguments.insert("x-dead-letter-routing-key".into(), text(&dead));
+        }
+        if kind.quorum {
+            arguments.insert("x-queue-type".into(), text("quorum"));
+        }
         self.declare_one(queue, arguments).await
     }
 
@@ -70,10 +74,10 @@ impl Backstage {
     }
 
     /// Deletes the queue with all it holds, and declares it anew in the same breath: nobody is to find it missing.
-    pub async fn redeclare(&self, queue: &str) -> Result<(), BackstageError> {
+    pub async fn redeclare(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         let unanswered = QueueDeleteOptions { nowait: true, ..QueueDeleteOptions::default() };
         self.delete_as(queue, unanswered).await?;
-        self.declare_work(queue).await
+        self.declare_work(queue, kind).await
     }
 
     /// Deletes the queue with all it holds.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::{Case, decide_all};
+use crate::checkers::{Case, Recovery, decide_all, recoveries};
 use crate::history::ledger::Ledger;
 use crate::history::{History, HistoryError, read_file};
 use crate::plan::{FORMAT, Plan};
+use crate::scenario::Hazard;
 use crate::verdict::{Finding, Outcome, Verdict};
 
 /// A run judged.
@@ -17,6 +18,9 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// What each checker found, in the order of the catalogue.
     pub findings: Vec<Finding>,
+    /// The slowest recovery there was, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_ns: Option<u64>,
 }
 
 impl Judgement {
@@ -35,7 +39,9 @@ impl Judgement {
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let plan = &plan.as_seen(history);
     let ledger = Ledger::of(history.events());
-    let mut findings = decide_all(&Case { plan, history, ledger: &ledger });
+    let case = Case { plan, history, ledger: &ledger };
+    let recovery_ns = recoveries(&case).iter().map(Recovery::ns).max();
+    let mut findings = decide_all(&case);
     let decides = |f: &Finding| plan.scenario.decides.contains(&f.checker);
     for finding in &mut findings {
         // What it does not promise is not held against it, and shows as such.
@@ -52,6 +58,10 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
                 format!("this scenario is there to decide it, but: {}", finding.summary);
         }
     }
+    if let Some(hazard) = &plan.scenario.hazard {
+        let of_it = |f: &&mut Finding| hazard.shows.contains(&f.checker);
+        findings.iter_mut().filter(of_it).for_each(|f| shown(f, hazard));
+    }
     // Of a scenario of which nothing is promised, nothing is said.
     let nothing = |f: &Finding| f.outcome == Outcome::NotAtStake || !decides(f);
     if !plan.scenario.decides.is_empty()
@@ -65,7 +75,35 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
         );
     }
     let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));
-    Judgement { verdict, findings }
+    Judgement { verdict, findings, recovery_ns }
+}
+
+/// A hazard that shows is what the scenario is there for, and no defect of the subject.
+fn shown(finding: &mut Finding, hazard: &Hazard) {
+    if hazard.shows.first() != Some(&finding.checker) {
+        if finding.outcome == Outcome::Fail {
+            finding.outcome = Outcome::NotAtStake;
+            finding.summary = format!("part of the hazard: {}", finding.summary);
+        }
+        return;
+    }
+    match (finding.outcome, &hazard.consumer) {
+        (Outcome::Fail, _) => {
+            finding.outcome = Outcome::Pass;
+            finding.summary = format!("hazard shown: {} ({})", hazard.words, finding.summary);
+        }
+        (Outcome::Pass, None) => {
+            finding.outcome = Outcome::Unknown;
+            finding.summary = format!("the hazard did not show: {}", finding.summary);
+        }
+        (Outcome::Pass, Some(consumer)) => {
+            finding.summary = format!(
+                "the hazard did not show: this consumer does not do what `{consumer}` does ({})",
+                finding.summary
+            );
+        }
+        _ => {}
+    }
 }
 
 /// A run directory that cannot be judged.

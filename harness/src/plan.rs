@@ -50,6 +50,18 @@ fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
     if let Some(bound) = promises.recovers_within {
         expect.recovers_within = expect.recovers_within.max(bound);
         expect.drains_within = expect.drains_within.max(bound + CATCHES_UP);
+        // After each of many recoveries there must be something left to handle.
+        let recoveries = scenario
+            .steps
+            .iter()
+            .filter(|s| s.when == Trigger::Idle)
+            .map(|s| s.repeat)
+            .sum::<u32>();
+        let lasts = f64::from(recoveries) * (bound + Duration::from_secs(1)).as_secs_f64();
+        let workload = &mut scenario.workload;
+        if let Some(rate) = workload.rate.as_mut().filter(|_| recoveries > 1) {
+            *rate = rate.min(f64::from(workload.messages) / lasts);
+        }
     }
     if let Some(bound) = promises.stops_within {
         expect.stops_within = expect.stops_within.max(bound);

@@ -109,7 +109,7 @@ async fn in_vhost(
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
     let backstage = Backstage::open(&url).await?;
-    backstage.declare(&plan.queue).await?;
+    backstage.declare(&plan.queue, &plan.scenario.queue).await?;
     backstage.close().await;
     let path = environment.network.path(vhost, broker).await?;
     let outcome = on_path(plan, entrant, environment, recorder, (dir, path.as_ref())).await;
@@ -255,8 +255,13 @@ impl Stage<'_> {
 
     async fn phases(&mut self, host: &Host) -> Result<(), RunError> {
         let refused = self.plan.scenario.expect.outcome == Ends::Refused;
-        if !refused && !self.plan.steps.iter().any(|s| s.when == Trigger::Start) {
-            self.start_and_steady().await?;
+        if !refused
+            && !self.plan.steps.iter().any(|s| s.when == Trigger::Start)
+            && !self.start_and_steady().await?
+        {
+            // With nothing in its way it does not consume: no fault could show more.
+            self.stop(host).await;
+            return self.settle().await;
         }
         self.phase(Phase::Faults);
         self.publisher.go();
@@ -277,7 +282,8 @@ impl Stage<'_> {
         self.settle().await
     }
 
-    async fn start_and_steady(&mut self) -> Result<(), RunError> {
+    /// Whether it consumes.
+    async fn start_and_steady(&mut self) -> Result<bool, RunError> {
         let copies = usize::from(self.plan.scenario.subject.copies);
         let consumes = |l: &Ledger| {
             let there = l.consuming_connections();
@@ -291,9 +297,10 @@ impl Stage<'_> {
         let started = self.recorder.until(bound, consumes).await;
         let consuming = started.is_ok();
         self.bounded(Phase::Start, started);
-        if consuming {
-            self.steady_state().await?;
+        if !consuming {
+            return Ok(false);
         }
+        self.steady_state().await?;
         self.phase(Phase::Steady);
         self.publisher.go();
         let wanted = STEADY_MESSAGES.min(self.plan.scenario.workload.messages / 2);
@@ -304,7 +311,7 @@ impl Stage<'_> {
         let steady = self.recorder.until(STEADY_BOUND, handled).await;
         self.bounded(Phase::Steady, steady);
         self.probe.sample(Moment::Steady);
-        Ok(())
+        Ok(true)
     }
 
     async fn drain(&mut self) -> Result<(), RunError> {
@@ -317,13 +324,19 @@ impl Stage<'_> {
         };
         self.bounded(Phase::Drain, published);
         // What was in a deleted queue is handled by nobody; everywhere else, all that was confirmed is.
-        let handled = match self.plan.scenario.expect.queue_is_deleted {
+        let lossy =
+            self.plan.scenario.expect.queue_is_deleted || self.plan.scenario.hazard.is_some();
+        let handled = match lossy {
             true => Ok(()),
             false => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
         };
         // An ack of unknown fate may bring its message back, so the queue itself is asked too.
         let drained = match handled {
             Ok(()) => self.queue_is_empty(bound).await?,
+            missing => missing,
+        };
+        let drained = match drained {
+            Ok(()) => self.all_copies_consume(bound).await,
             missing => missing,
         };
         let quiet = drained.is_ok();
@@ -333,6 +346,17 @@ impl Stage<'_> {
             self.drained_state().await?;
         }
         Ok(())
+    }
+
+    /// Where several run, one alone may have done all the work.
+    async fn all_copies_consume(&self, bound: Duration) -> Result<(), String> {
+        let copies = usize::from(self.plan.scenario.subject.copies);
+        let back = |l: &Ledger| {
+            let there = l.consuming_connections();
+            let missing = || format!("{there} of {copies} copies consume");
+            alive(l, Progress::when(copies == 1 || there >= copies, missing))
+        };
+        self.recorder.until(bound, back).await
     }
 
     async fn queue_is_empty(&self, bound: Duration) -> Result<Result<(), String>, RunError> {

@@ -21,7 +21,35 @@ macro_rules! files {
 }
 
 /// All suites.
-pub const SUITES: &[Suite] = &[CORE, BROKER];
+pub const SUITES: &[Suite] = &[CORE, BROKER, PROCESS, HAZARDS];
+
+/// What a command meets beside the core suite.
+const PROCESS: Suite = Suite {
+    name: "process",
+    about: "what happens to processes: killed, frozen, replaced, one of many; their signals and their health",
+    files: files!["process":
+        "kill-before-ack",
+        "kill-under-load",
+        "pause",
+        "stop-in-blackhole",
+        "rolling",
+        "canary",
+        "herd",
+        "health-outage",
+        "slow-work",
+        "second-term",
+    ],
+};
+
+/// Known hazards.
+const HAZARDS: Suite = Suite {
+    name: "hazards",
+    about: "known hazards, shown: they pass when they show, and say what to do",
+    files: files!["hazards":
+        "auto-ack",
+        "delivery-limit",
+    ],
+};
 
 const CORE: Suite = Suite {
     name: "core",

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod check;
+pub mod league;
 pub mod list;
 pub mod mutants;
 pub mod run;

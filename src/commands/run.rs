@@ -7,6 +7,7 @@ use std::time::Instant;
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::report::summary::{self, Detail};
+use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Entrant, Program};
 use gauntlet_harness::suite::{
     Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite,
@@ -50,6 +51,11 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let bouts: Vec<Bout> = rounds
         .flat_map(|(round, seed)| {
             let (out, entrant) = (&out, &entrant);
+            // Not every consumer shows every hazard; a command is judged as it is.
+            let whoever_shows = |scenario: &Scenario| {
+                let shows = scenario.hazard.as_ref()?.consumer.as_deref()?;
+                subject(shows).ok().filter(|_| entrant.program().is_none())
+            };
             scenarios.iter().map(move |scenario| {
                 let name = if run.repeat == 1 {
                     scenario.name.clone()
@@ -57,7 +63,8 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
                     format!("{}.{round}", scenario.name)
                 };
                 let dir = Some(out.join(name));
-                Bout { scenario: scenario.clone(), entrant: entrant.clone(), seed, dir }
+                let entrant = whoever_shows(scenario).unwrap_or_else(|| entrant.clone());
+                Bout { scenario: scenario.clone(), entrant, seed, dir }
             })
         })
         .collect();
@@ -100,11 +107,11 @@ fn entrant(run: &Run) -> Result<Entrant, Failure> {
         )));
     }
     let promises = run.promises.promises().map_err(Failure::usage)?;
-    let program = Program { command: run.command.clone() };
+    let program = Program::new(run.command.clone());
     Ok(Entrant::process(program.in_words(), promises, program))
 }
 
-fn can_be_found(program: &Path) -> bool {
+pub(super) fn can_be_found(program: &Path) -> bool {
     if program.components().count() != 1 {
         return program.is_file();
     }
@@ -117,7 +124,7 @@ fn environment(error: &SuiteError) -> Failure {
 }
 
 /// A directory that holds runs already is not mixed with another.
-fn refuse_used(out: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_used(out: &Path) -> Result<(), Failure> {
     let used =
         |dir: std::fs::ReadDir| dir.flatten().any(|e| e.path().join("history.jsonl").exists());
     if std::fs::read_dir(out).is_ok_and(used) {

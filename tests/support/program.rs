@@ -24,6 +24,11 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     program
 });
 
+/// Where it is, as new as its sources.
+pub fn path() -> &'static Path {
+    &PROGRAM
+}
+
 fn fresh(program: &Path) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();

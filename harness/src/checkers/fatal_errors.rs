@@ -20,6 +20,9 @@ use crate::subject::{Jitter, Refused};
 /// own, and need as many.
 const TRIES: usize = 3;
 
+/// So many attempts within a second are a hot loop, where nothing else is promised.
+const HOT: usize = 10;
+
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
     id: "I22",
@@ -179,12 +182,12 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
             format!("it promises to keep trying when refused, and ended at {}: {how:?}", ms(at));
         return Decision::fail(words, vec![refusals[0].seq, at.seq]);
     }
-    let Some(backoff) = &case.plan.promises.backoff else {
-        return Decision::unknown("it keeps trying, but promises no backoff to hold that to");
-    };
     let tries = case.history.events().iter().filter(|e| matches!(e.what, What::Accepted { .. }));
     let tries: Vec<Mark> =
         tries.map(Mark::from).filter(|at| stop.is_none_or(|stop| *at < stop)).collect();
+    let Some(backoff) = &case.plan.promises.backoff else {
+        return hot_loop(&tries, refusals.len());
+    };
     let mut charges = Charges::default();
     let until = stop.map_or(last_ns(case), |stop| stop.ns);
     if let Some(last) = tries.last() {
@@ -236,6 +239,22 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     })
 }
 
+/// Where no backoff is promised: many attempts within a second are no backoff at all.
+fn hot_loop(tries: &[Mark], refusals: usize) -> Decision {
+    const SECOND: u64 = 1_000_000_000;
+    let hot = tries.windows(HOT).find(|w| w[HOT - 1].ns - w[0].ns <= SECOND);
+    match hot {
+        Some(tries) => Decision::fail(
+            format!("refused, it tried again {HOT} times within a second: a hot loop"),
+            tries.iter().map(|at| at.seq).collect(),
+        ),
+        None => Decision::pass(format!(
+            "refused {refusals} times, it kept trying, {} attempts in all and no {HOT} within a second",
+            tries.len()
+        )),
+    }
+}
+
 /// In a scenario whose troubles pass, the subject must not give up.
 fn passing(case: &Case<'_>) -> Decision {
     if !case.plan.promises.reconnects {
@@ -258,6 +277,9 @@ fn passing(case: &Case<'_>) -> Decision {
             return Decision::not_at_stake("it gave up after as many attempts as it promises");
         }
         let before = troubles.iter().copied().filter(|trouble| *trouble < at).max();
+        if before.is_none() {
+            return Decision::not_at_stake("it ended before anything had gone wrong");
+        }
         let mut charges = Charges::default();
         charges.add(
             format!("a passing error was taken for a fatal one at {}: {why}", ms(at)),
@@ -273,200 +295,4 @@ fn passing(case: &Case<'_>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests {
-    use gauntlet_network::Args;
-    use rstest::rstest;
-
-    use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::history::Ending;
-    use crate::subject::BackoffPromise;
-    use crate::verdict::Outcome::{self, Fail, NotAtStake, Pass, Unknown};
-
-    fn refused(tale: &mut Tale, conn: u64, frame: bool) {
-        tale.what(What::Accepted { conn }).passes(
-            conn,
-            Way::ToBroker,
-            0,
-            "connection.start-ok",
-            Args::None,
-        );
-        if frame {
-            let close =
-                Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
-            tale.passes(conn, Way::ToClient, 0, "connection.close", close);
-        }
-        tale.what(What::Ended { conn, end: End::Broker, how: Ending::Rst });
-    }
-
-    fn refusing(policy: Refused) -> Tale {
-        let mut tale = Tale::new();
-        tale.scenario.expect.outcome = Ends::Refused;
-        tale.promises.refused = policy;
-        tale
-    }
-
-    fn failed(why: &str) -> What {
-        What::SubjectEnded { how: SubjectEnd::Failed(why.into()) }
-    }
-
-    #[rstest]
-    #[case::at_once(1, "login refused", Pass)]
-    #[case::enough(3, "login refused", Pass)]
-    #[case::too_often(4, "login refused", Fail)]
-    #[case::without_a_word(1, " ", Fail)]
-    fn giving_up(#[case] times: u64, #[case] why: &str, #[case] outcome: Outcome) {
-        for frame in [true, false] {
-            let mut tale = refusing(Refused::GivesUp);
-            tale.scenario.subject.workers = 1;
-            for conn in 0..times {
-                tale.at(conn as f64 * 100.0);
-                refused(&mut tale, conn, frame);
-            }
-            let decision = tale.what(failed(why)).expect(&CHECKER, outcome);
-            if times == 4 {
-                assert!(
-                    decision.summary.starts_with("it was refused 4 times"),
-                    "{}",
-                    decision.summary
-                );
-                assert_eq!(decision.evidence.len(), 4, "the refusals");
-            }
-        }
-    }
-
-    /// Four workers, each with a connection; `begun` says at which ms each attempt is begun, 10 ms before its refusal.
-    fn of_four(begun: &[f64], failures: Option<u32>) -> Tale {
-        let mut tale = refusing(Refused::GivesUp);
-        tale.scenario.subject.workers = 4;
-        tale.promises.reports_attempts = failures.is_some();
-        let mut told: Vec<(f64, u64, bool)> = Vec::new();
-        for (conn, at) in (0..).zip(begun) {
-            told.extend([(*at, conn, false), (*at + 10.0, conn, true)]);
-        }
-        told.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (at, conn, over) in told {
-            tale.at(at);
-            match over {
-                false => tale.what(What::Accepted { conn }),
-                true => {
-                    let close = Args::Close { code: 403, text: "no".into(), class: 10, method: 11 };
-                    tale.passes(conn, Way::ToClient, 0, "connection.close", close)
-                }
-            };
-        }
-        if let Some(failures) = failures {
-            tale.what(What::Attempt { failures });
-        }
-        tale.what(failed("login refused"));
-        tale
-    }
-
-    #[test]
-    fn each_worker_may_have_a_connection_of_its_own_refused() {
-        let at_once = [0.0, 1.0, 2.0, 3.0];
-        of_four(&at_once, None).expect(&CHECKER, Pass);
-        let three_times: Vec<f64> =
-            (0..3).flat_map(|i| at_once.map(|at| at + f64::from(i) * 50.0)).collect();
-        of_four(&three_times, None).expect(&CHECKER, Pass);
-        let more: Vec<f64> = three_times.iter().copied().chain([200.0]).collect();
-        of_four(&more, None).expect(&CHECKER, Fail);
-    }
-
-    #[test]
-    fn one_after_the_other_may_be_one_that_retries_or_several_that_do_not() {
-        let in_turn = [0.0, 20.0, 40.0, 60.0];
-        of_four(&in_turn, Some(0)).expect(&CHECKER, Pass);
-        of_four(&in_turn, Some(2)).expect(&CHECKER, Pass);
-        of_four(&in_turn, Some(3)).expect(&CHECKER, Fail);
-        of_four(&in_turn, None).expect(&CHECKER, Unknown);
-        of_four(&in_turn[..3], None).expect(&CHECKER, Pass);
-    }
-
-    #[rstest]
-    #[case::too_early_to_say(14_900.0, Unknown)]
-    #[case::endless(15_100.0, Fail)]
-    fn not_giving_up(#[case] stop: f64, #[case] outcome: Outcome) {
-        let mut tale = refusing(Refused::GivesUp);
-        refused(&mut tale, 0, true);
-        tale.at(stop).what(What::StopRequested).what(What::SubjectEnded { how: SubjectEnd::Clean });
-        tale.expect(&CHECKER, outcome);
-    }
-
-    fn backoff(jitter: Jitter) -> Option<BackoffPromise> {
-        let (base, cap) = (Duration::from_millis(100), Duration::from_millis(1000));
-        Some(BackoffPromise {
-            first_at_once: true,
-            base,
-            factor: 2.0,
-            cap,
-            jitter,
-            max_attempts: None,
-        })
-    }
-
-    #[rstest]
-    #[case::at_half_the_cap(Jitter::None, 501.0, Pass)]
-    #[case::faster(Jitter::None, 499.0, Fail)]
-    #[case::drawn(Jitter::Full, 251.0, Pass)]
-    #[case::drawn_too_short(Jitter::Full, 249.0, Fail)]
-    fn keeping_on(#[case] jitter: Jitter, #[case] gap: f64, #[case] outcome: Outcome) {
-        let mut tale = refusing(Refused::KeepsTrying);
-        tale.promises.backoff = backoff(jitter);
-        for conn in 0..7 {
-            // The first three come fast: the backoff has yet to grow.
-            tale.at(if conn < 3 { conn as f64 * 20.0 } else { 40.0 + (conn - 2) as f64 * gap });
-            refused(&mut tale, conn, true);
-        }
-        tale.what(What::StopRequested).what(What::SubjectEnded { how: SubjectEnd::Clean });
-        tale.expect(&CHECKER, outcome);
-    }
-
-    #[test]
-    fn keeping_on_means_neither_ending_nor_falling_silent() {
-        let mut tale = refusing(Refused::KeepsTrying);
-        refused(&mut tale, 0, true);
-        assert_eq!(tale.what(failed("no")).expect(&CHECKER, Fail).evidence.len(), 2);
-        for (stop, outcome) in [(3900.0, Unknown), (4100.0, Fail)] {
-            let mut tale = refusing(Refused::KeepsTrying);
-            tale.promises.backoff = backoff(Jitter::None);
-            refused(&mut tale, 0, true);
-            tale.at(stop).what(What::StopRequested).expect(&CHECKER, outcome);
-        }
-    }
-
-    #[test]
-    fn a_refusal_that_never_came_is_unknown() {
-        refusing(Refused::GivesUp).connect(1, 10).what(failed("no")).expect(&CHECKER, Unknown);
-    }
-
-    #[test]
-    fn a_passing_error_is_not_fatal() {
-        let troubled = || {
-            let mut tale = Tale::new();
-            tale.connect(1, 10)
-                .what(What::Fired { step: 0, conn: Some(1), note: "reset".into() })
-                .rst(1);
-            tale
-        };
-        let mut tale = troubled();
-        tale.connect(2, 10).stops(2).expect(&CHECKER, Pass);
-        let decision = troubled().at(70.0).what(failed("connection reset")).expect(&CHECKER, Fail);
-        assert_eq!(
-            decision.summary,
-            "a passing error was taken for a fatal one at 70.0 ms: connection reset"
-        );
-        assert_eq!(decision.evidence.len(), 2, "the trouble, the end");
-        let mut tale = troubled();
-        tale.promises.reconnects = false;
-        tale.what(failed("connection reset")).expect(&CHECKER, NotAtStake);
-        let mut tale = troubled();
-        tale.promises.backoff =
-            backoff(Jitter::None).map(|b| BackoffPromise { max_attempts: Some(2), ..b });
-        tale.what(What::Attempt { failures: 1 })
-            .what(failed("gave up"))
-            .expect(&CHECKER, NotAtStake);
-        Tale::new().connect(1, 10).stops(1).expect(&CHECKER, NotAtStake);
-        troubled().expect(&CHECKER, Unknown);
-    }
-}
+mod tests;

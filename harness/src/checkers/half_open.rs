@@ -81,10 +81,15 @@ fn three(heartbeat: u16) -> u64 {
 }
 
 enum Judged {
-    Noticed { after: u64, bound: u64 },
+    Noticed {
+        after: u64,
+        bound: u64,
+    },
     Missed(Decision),
     Unsure(String),
     Gone,
+    /// Asked to stop before it had to notice.
+    Stopped,
 }
 
 fn decide(case: &Case<'_>) -> Decision {
@@ -97,7 +102,7 @@ fn decide(case: &Case<'_>) -> Decision {
             "the subject does not promise heartbeats, which alone can notice a silent peer",
         );
     }
-    let (mut noticed, mut worst, mut unsure) = (0, (0, 0), None);
+    let (mut noticed, mut stopped, mut worst, mut unsure) = (0, 0, (0, 0), None);
     for hole in holes(case) {
         match judge(case, &hole) {
             Judged::Missed(decision) => return decision,
@@ -107,6 +112,7 @@ fn decide(case: &Case<'_>) -> Decision {
                 worst = worst.max((after, bound));
             }
             Judged::Gone => {}
+            Judged::Stopped => stopped += 1,
         }
     }
     match unsure {
@@ -114,6 +120,9 @@ fn decide(case: &Case<'_>) -> Decision {
             Decision::unknown("the history stops before the end of the run")
         }
         Some(why) => Decision::unknown(why),
+        None if noticed == 0 && stopped > 0 => Decision::not_at_stake(format!(
+            "the subject was asked to stop before it had to notice {stopped} half-open connections"
+        )),
         None if noticed == 0 => Decision::unknown("no blackhole fired on a connection in use"),
         None => Decision::pass(format!(
             "{noticed} half-open connections noticed, the slowest after {} of {} allowed",
@@ -155,9 +164,7 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
     }
     if let Some(left) = before(left) {
         return match case.ledger.stop_requested.filter(|stop| *stop < left) {
-            Some(_) => {
-                Judged::Unsure(format!("{name}: the subject left it after it was asked to stop"))
-            }
+            Some(_) => Judged::Stopped,
             None => Judged::Noticed { after: left.ns.saturating_sub(deaf.ns), bound },
         };
     }
@@ -296,7 +303,7 @@ mod tests {
     #[test]
     fn not_noticed_by_itself_is_unknown() {
         let mut tale = hole("");
-        leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, Unknown);
+        leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, NotAtStake);
         hole("").at(2000.0).rst(1).at(60_000.0).expect(&CHECKER, Unknown);
         hole(", resume = true")
             .at(2000.0)

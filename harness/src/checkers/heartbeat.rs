@@ -8,6 +8,7 @@ use gauntlet_network::{Args, End, Fault, Way};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Connection, Mark};
+use crate::scenario::SubjectFault;
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -76,6 +77,9 @@ fn decide(case: &Case<'_>) -> Decision {
         let allowed = allowed(heartbeat);
         watched += u32::from(end.ns.saturating_sub(opened.ns) > allowed);
         for silence in silences(case, *conn, connection, opened, end, allowed) {
+            if frozen(case, &silence) {
+                continue;
+            }
             if silence.ns() > silence.allowed && blind(case, &silence) {
                 unsure = Some(format!(
                     "connection {conn}: the link did not read from the subject for {}",
@@ -130,6 +134,15 @@ fn silences(
         Silence { conn, from: w[0], to: w[1], allowed }
     };
     marks.windows(2).map(silence).collect()
+}
+
+/// Whether the subject was stopped in its tracks meanwhile: it cannot say anything then.
+fn frozen(case: &Case<'_>, silence: &Silence) -> bool {
+    case.ledger.steps.iter().any(|(i, step)| {
+        let pause = case.plan.steps.get(*i).is_some_and(|s| s.subject == Some(SubjectFault::Pause));
+        let since = step.fired.first().is_some_and(|m| *m < silence.to);
+        pause && since && step.usable.first().is_none_or(|m| *m > silence.from)
+    })
 }
 
 /// Whether a fault that keeps the link from reading what the subject writes was in force meanwhile.

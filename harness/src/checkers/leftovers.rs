@@ -40,7 +40,7 @@ fn decide(case: &Case<'_>) -> Decision {
     for (epoch, delivery) in manual().filter(|(_, d)| d.settled.is_empty()) {
         charge_held(case, &mut charges, epoch, delivery);
     }
-    if case.plan.promises.reports_handling {
+    if case.plan.promises.reports_handling && knows_starts(case.ledger) {
         let work = Work::of(case.ledger);
         for (epoch, delivery) in manual() {
             charge_idle(case, &mut charges, &work, epoch, delivery);
@@ -77,6 +77,17 @@ fn decide(case: &Case<'_>) -> Decision {
             "after a clean stop the broker holds none of {total} deliveries, and none was held longer than {} s",
             HELD_AT_MOST.as_secs()
         )),
+    })
+}
+
+/// Whether it is known when handlers begin. A handling that began in the very moment its message arrived is one whose
+/// start nobody reported: while such a handler runs, nothing shows that the subject is at work.
+fn knows_starts(ledger: &Ledger) -> bool {
+    let arrived = |(e, tag): &(usize, u64)| {
+        ledger.epochs[*e].deliveries.get(tag).and_then(|d| d.at_client).map(|at| at.ns)
+    };
+    ledger.messages.values().any(|m| {
+        m.handlings.iter().any(|h| m.deliveries.iter().all(|d| arrived(d) != Some(h.start.ns)))
     })
 }
 

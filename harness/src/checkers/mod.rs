@@ -14,13 +14,16 @@ mod effect_once;
 mod fatal_errors;
 mod fired;
 mod half_open;
+mod health;
 mod heartbeat;
+mod herd;
 mod leftovers;
 mod loss;
 mod prefetch;
 mod process_leak;
 mod proof;
 mod recovery;
+mod reports;
 mod resurrection;
 mod signals;
 #[cfg(test)]
@@ -92,6 +95,7 @@ impl Decision {
 /// The catalogue, in order.
 pub const CHECKERS: &[Checker] = &[
     fired::CHECKER,
+    reports::CHECKER,
     loss::CHECKER,
     duplicate_after_ack::CHECKER,
     wrong_message_ack::CHECKER,
@@ -103,12 +107,14 @@ pub const CHECKERS: &[Checker] = &[
     effect_once::CHECKER,
     recovery::CHECKER,
     backoff::CHECKER,
+    herd::CHECKER,
     heartbeat::CHECKER,
     half_open::CHECKER,
     broker_leak::CHECKER,
     process_leak::CHECKER,
     drain::CHECKER,
     signals::CHECKER,
+    health::CHECKER,
     fatal_errors::CHECKER,
     resurrection::CHECKER,
 ];

@@ -64,6 +64,12 @@ fn decide(case: &Case<'_>) -> Decision {
             Refused::Either => before && matches!(how, SubjectEnd::Failed(_)),
         };
     let when = if before { "before it was asked to stop" } else { "after it was asked to stop" };
+    let troubled = case.ledger.steps.values().any(|s| s.fired.first().is_some_and(|m| *m < at));
+    if before && troubled && !refused && !case.plan.promises.reconnects {
+        return Decision::not_at_stake(
+            "it does not promise to come back after trouble, and ended after a fault",
+        );
+    }
     match (how, before) {
         (SubjectEnd::Overran, _) => {
             fail(format!("asked to stop, it had not ended by {} and was torn down", ms(at)))

@@ -81,8 +81,10 @@ impl Conductor<'_> {
                 self.fired(index, &format!("the broker cancelled {cancelled} consumers"));
             }
             BrokerFault::RedeclareQueue => {
-                self.backstage(index, async |session| session.redeclare(&self.plan.queue).await)
-                    .await?;
+                self.backstage(index, async |session| {
+                    session.redeclare(&self.plan.queue, &self.plan.scenario.queue).await
+                })
+                .await?;
                 self.fired(index, "the queue was deleted and declared anew");
             }
             BrokerFault::DeleteQueue => {
@@ -160,8 +162,10 @@ impl Conductor<'_> {
         let failed = |source| ConductError::Broker { step: index + 1, source };
         match fault {
             BrokerFault::DeleteQueue => {
-                self.backstage(index, async |session| session.declare(&self.plan.queue).await)
-                    .await?;
+                self.backstage(index, async |session| {
+                    session.declare(&self.plan.queue, &self.plan.scenario.queue).await
+                })
+                .await?;
                 self.usable(index);
             }
             BrokerFault::MemoryAlarm => {

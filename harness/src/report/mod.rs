@@ -1,4 +1,5 @@
 //! What people read: the trace of a run, and the summary of many.
 
+pub mod league;
 pub mod summary;
 pub mod trace;

@@ -31,7 +31,7 @@ pub fn line(report: &RunReport) -> String {
 const GRAVEST: [&str; 6] = ["I1", "I2", "I11", "I12", "I20", "I22"];
 
 /// The gravest finding, and which others there are; for a pass, what was recovered from.
-fn headline(played: &Played) -> String {
+pub fn headline(played: &Played) -> String {
     let Played { plan, judgement, .. } = played;
     let mut worst = worst_first(judgement);
     // What the scenario is there for says more than what comes along with it.
@@ -44,6 +44,13 @@ fn headline(played: &Played) -> String {
         false => format!(" (also {})", others.join(", ")),
     };
     let worst = worst.first();
+    if let Some(hazard) = &plan.scenario.hazard
+        && let Some(shown) =
+            judgement.findings.iter().find(|f| hazard.shows.first() == Some(&f.checker))
+        && judgement.failures().next().is_none()
+    {
+        return format!("{} {}", shown.checker, shown.summary);
+    }
     let recovered =
         judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
     match (worst, recovered) {

@@ -70,12 +70,12 @@ pub fn nearest<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<
 }
 
 fn check(s: &Scenario) -> Result<(), String> {
-    for id in &s.decides {
+    for id in s.decides.iter().chain(s.hazard.iter().flat_map(|h| &h.shows)) {
         if !CHECKERS.iter().any(|c| c.id == id) {
             let near = nearest(id, CHECKERS.iter().map(|c| c.id));
             let near = near.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             return Err(format!(
-                "`decides` names no checker: `{id}`{near} (`gauntlet list` shows them)"
+                "`decides`, or `shows`, names no checker: `{id}`{near} (`gauntlet list` shows them)"
             ));
         }
     }

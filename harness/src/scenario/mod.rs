@@ -50,6 +50,40 @@ pub struct Scenario {
     /// What must come of it.
     #[serde(default)]
     pub expect: Expect,
+    /// The queue it is about.
+    #[serde(default)]
+    pub queue: Queue,
+    /// It shows a known hazard rather than a defect of the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hazard: Option<Hazard>,
+}
+
+/// A known hazard: what happens to anyone who does this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hazard {
+    /// The checkers whose failures show it, the one that tells most first.
+    pub shows: Vec<String>,
+    /// What it is, and what to do about it.
+    pub words: String,
+    /// The built-in consumer that shows it, where not every consumer does.
+    pub consumer: Option<String>,
+}
+
+/// The queue that is consumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// A quorum queue; else a classic one.
+    pub quorum: bool,
+    /// What is rejected or dropped goes to another queue.
+    pub dead_letters: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { quorum: false, dead_letters: true }
+    }
 }
 
 impl Scenario {

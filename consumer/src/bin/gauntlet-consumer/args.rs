@@ -156,6 +156,9 @@ pub(crate) struct Args {
     /// How long handling one message takes
     #[arg(long, env = "GAUNTLET_HANDLER_TIME", value_parser = duration, default_value = "0s")]
     pub(crate) handler_time: Duration,
+    /// The same in milliseconds, as Gauntlet says it; goes over --handler-time
+    #[arg(long, env = "GAUNTLET_HANDLER_TIME_MS", value_name = "MS", hide = true)]
+    pub(crate) handler_time_ms: Option<u64>,
     /// Write every event to stderr as JSON
     #[arg(long, env = "GAUNTLET_EVENTS")]
     pub(crate) events: bool,

@@ -83,7 +83,7 @@ async fn run(args: &Args, consumer: &Consumer) -> io::Result<u8> {
             None => std::future::pending().await,
         }
     };
-    let time = args.handler_time;
+    let time = args.handler_time_ms.map_or(args.handler_time, Duration::from_millis);
     let mut running = Box::pin(consumer.run(
         move |message: Arc<Message>| async move { effect(&message, time).await },
         shutdown.clone(),

@@ -50,7 +50,12 @@ pub(super) fn start(
     let told = Told { job, health };
     let (name, args) = program.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(name);
-    command.args(args).envs(environment(&told)).env(MARK, mark);
+    command.args(args);
+    program.dir.iter().for_each(|dir| _ = command.current_dir(dir));
+    command
+        .envs(program.env.iter().map(|(name, value)| (name, value)))
+        .envs(environment(&told))
+        .env(MARK, mark);
     // It may hold a password of the broker itself, behind the faulty link.
     command.env_remove("GAUNTLET_BROKER");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);

@@ -13,6 +13,7 @@ mod lines;
 mod output;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub use contract::{CONTRACT, VERSION};
 pub use fleet::{Fleet, Stage};
@@ -23,9 +24,18 @@ pub use health::Answers;
 pub struct Program {
     /// The program and its arguments; not empty.
     pub command: Vec<OsString>,
+    /// Where it is started; without it, here.
+    pub dir: Option<PathBuf>,
+    /// Variables of its own.
+    pub env: Vec<(String, String)>,
 }
 
 impl Program {
+    /// A command, started here.
+    pub fn new(command: Vec<OsString>) -> Program {
+        Program { command, dir: None, env: Vec::new() }
+    }
+
     /// The command as one would type it.
     pub fn in_words(&self) -> String {
         self.command
@@ -52,6 +62,6 @@ mod tests {
     #[test]
     fn a_command_is_shown_as_one_would_type_it() {
         let command = ["python3", "a b.py", "it's", "--x=1", ""].map(OsString::from).to_vec();
-        assert_eq!(Program { command }.in_words(), r"python3 'a b.py' 'it'\''s' --x=1 ''");
+        assert_eq!(Program::new(command).in_words(), r"python3 'a b.py' 'it'\''s' --x=1 ''");
     }
 }

@@ -1,0 +1,176 @@
+//! `gauntlet league`: several consumers through the same scenarios, and the table that comes of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gauntlet_harness::broker::RunId;
+use gauntlet_harness::report::league::{Cell, League};
+use gauntlet_harness::report::summary;
+use gauntlet_harness::scenario::nearest_hint;
+use gauntlet_harness::subject::{Entrant, Program, Promised, Promises};
+use gauntlet_harness::suite::{Bout, News, Options, RunOutcome, run_suite};
+use gauntlet_network::Seed;
+use serde::Deserialize;
+
+use super::run::can_be_found;
+use super::{Failure, apart, broker, runtime, say, subject};
+use crate::args;
+
+/// What a league's file says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Suites or scenarios; without one, the core suite.
+    #[serde(default)]
+    scenarios: Vec<String>,
+    #[serde(rename = "subject")]
+    subjects: Vec<Member>,
+}
+
+/// One subject of it: a command, or a consumer of Gauntlet's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    /// In the table; a consumer of Gauntlet's own keeps its own.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    command: Vec<String>,
+    builtin: Option<String>,
+    /// Where the command is started, from the file's directory.
+    dir: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    promises: Promised,
+}
+
+/// Runs all, prints the table, writes it.
+pub fn execute(args: &args::League) -> Result<u8, Failure> {
+    let (scenarios, entrants) = read(&args.file)?;
+    let scenarios = gauntlet_scenarios::select(&scenarios).map_err(Failure::usage)?;
+    let seed = args.environment.seed.unwrap_or_else(Seed::random);
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
+    };
+    super::run::refuse_used(&out)?;
+    let runtime = runtime()?;
+    let broker = broker(&args.environment, &runtime)?;
+    let processes = entrants.iter().any(|e| e.program().is_some());
+    let options = Options {
+        network: args.environment.network.clone(),
+        jobs: args.environment.jobs(&broker, processes),
+        broker,
+        out: Some(out.clone()),
+        apart: Some(apart),
+    };
+    let mut bouts = Vec::new();
+    for entrant in &entrants {
+        for scenario in &scenarios {
+            let dir = Some(out.join(slug(&entrant.name)).join(&scenario.name));
+            let (scenario, entrant) = (scenario.clone(), entrant.clone());
+            bouts.push(Bout { scenario, entrant, seed, dir });
+        }
+    }
+    for entrant in &entrants {
+        let dir = out.join(slug(&entrant.name));
+        std::fs::create_dir_all(&dir)
+            .map_err(|e| Failure::environment(format!("failed to make {}: {e}", dir.display())))?;
+    }
+    let (subjects, count) = (entrants.len(), summary::counted(scenarios.len(), "scenario"));
+    say(format!("gauntlet league: {subjects} subjects, {count}, seed {seed}"));
+    let began = Instant::now();
+    let played = runtime.block_on(async {
+        tokio::select! {
+            reports = run_suite(&bouts, &options, Arc::new(tell)) => Some(reports),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    let Some(reports) = played else {
+        runtime.shutdown_background();
+        say(format!("interrupted; histories in {}", out.display()));
+        return Ok(super::INTERRUPTED);
+    };
+    let reports = reports.map_err(Failure::environment)?;
+    let league = League {
+        subjects: entrants.iter().map(|e| e.name.clone()).collect(),
+        scenarios: scenarios.iter().map(|s| s.name.clone()).collect(),
+        cells: reports.iter().map(|r| Cell::of(r)).collect(),
+    };
+    say(format!("\n{}", league.text()));
+    for (name, text) in [("league.md", league.markdown()), ("league.json", league.json())] {
+        let path = out.join(name);
+        std::fs::write(&path, text).map_err(|e| {
+            Failure::environment(format!("failed to write {}: {e}", path.display()))
+        })?;
+    }
+    let (totals, out) = (summary::totals(&reports, began.elapsed()), out.display());
+    say(format!("\n{totals}; league.md, league.json and histories in {out}"));
+    // Who fails in it is what a league is for: no error of the command.
+    let broken = reports.iter().any(|r| matches!(r.outcome, RunOutcome::Broken(_)));
+    Ok(if broken { 3 } else { 0 })
+}
+
+fn tell(news: News) {
+    if let News::Finished { report } = news {
+        say(format!("{:<20} {}", report.subject, summary::line(&report)));
+    }
+}
+
+/// A name as a directory.
+fn slug(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    name.chars().map(plain).collect()
+}
+
+fn read(path: &Path) -> Result<(Vec<String>, Vec<Entrant>), Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure::usage(format!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    let file: File = toml::from_str(&text).map_err(|e| {
+        wrong(&format!("{}{}", e.to_string().trim_end(), nearest_hint(e.message())))
+    })?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let mut entrants: Vec<Entrant> = Vec::new();
+    for member in file.subjects {
+        let entrant = entrant(member, beside).map_err(|e| wrong(&e))?;
+        if entrants.iter().any(|e| slug(&e.name) == slug(&entrant.name)) {
+            return Err(wrong(&format!("two subjects are named `{}`", entrant.name)));
+        }
+        entrants.push(entrant);
+    }
+    if entrants.is_empty() {
+        return Err(wrong(&"it has no [[subject]]"));
+    }
+    Ok((file.scenarios, entrants))
+}
+
+fn entrant(member: Member, beside: &Path) -> Result<Entrant, String> {
+    let name = member.name;
+    match (&member.builtin, member.command.first()) {
+        (Some(builtin), None) => subject(builtin).map_err(|e| e.message),
+        (None, Some(_)) if name.is_empty() => Err("a subject with a command needs a `name`".into()),
+        (None, Some(first)) => {
+            let dir = member.dir.map_or(beside.to_owned(), |dir| beside.join(dir));
+            let dir = std::path::absolute(dir).map_err(|e| e.to_string())?;
+            let mut command: Vec<OsString> = member.command.iter().map(OsString::from).collect();
+            if first.contains('/') {
+                command[0] = dir.join(first).into_os_string();
+            }
+            if !can_be_found(Path::new(&command[0])) {
+                return Err(format!(
+                    "subject `{name}`: no program is found by `{first}` from {}",
+                    dir.display()
+                ));
+            }
+            let program =
+                Program { command, dir: Some(dir), env: member.env.into_iter().collect() };
+            let promises = member.promises.over(Promises::of_a_process());
+            Ok(Entrant::process(name, promises, program))
+        }
+        _ => Err(format!("subject `{name}` needs either `command` or `builtin`")),
+    }
+}
