@@ -109,7 +109,7 @@ fn an_ack_before_its_report_is_caught() {
     let late = "$CONSUMER >reports & trap 'kill $!; wait $!; cat reports; exit 0' TERM; wait; wait";
     let dir = tempfile::tempdir().expect("a directory");
     let ran = script(&[], &format!("cd {}; {late}", dir.path().display()));
-    ran.expect("I5", Outcome::Fail, "before");
+    ran.expect("I5", Outcome::Fail, "m0 was acked on connection 1");
 }
 
 #[test]

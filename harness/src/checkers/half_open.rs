@@ -302,6 +302,7 @@ mod tests {
 
     #[test]
     fn not_noticed_by_itself_is_unknown() {
+        // One that is asked to stop before it had to notice has nothing to show.
         let mut tale = hole("");
         leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, NotAtStake);
         hole("").at(2000.0).rst(1).at(60_000.0).expect(&CHECKER, Unknown);

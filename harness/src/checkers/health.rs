@@ -4,7 +4,7 @@
 //! says: a consume-ok on a connection it may still use. Behind a silent link it cannot know better, and is not blamed.
 
 use super::heartbeat::ms;
-use super::proof::Charges;
+use super::proof::{Charges, first};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::Mark;
@@ -43,6 +43,11 @@ fn decide(case: &Case<'_>) -> Decision {
         .or(case.ledger.subject_ended)
         .map_or_else(|| case.history.events().last().map_or(0, |e| e.ns), |m| m.ns);
     let said = said(case, end);
+    let started =
+        first(case, |what| matches!(what, What::ProcessStarted { .. })).map_or(0, |m| m.ns);
+    if said.is_empty() && end.saturating_sub(started) <= GRACE {
+        return Decision::not_at_stake("it had ended before anybody could ask for its health");
+    }
     if said.is_empty() {
         return Decision::fail(
             format!("it promises its health under {} and never answered", promise.path),
@@ -253,6 +258,9 @@ mod tests {
         tale.expect(&CHECKER, NotAtStake);
         let mut tale = Tale::new();
         tale.promises.health = Some(HealthPromise::default());
-        tale.connect(1, 10).consume(1, 1, 8).stops(1).expect(&CHECKER, Fail);
+        tale.connect(1, 10).consume(1, 1, 8).at(2999.0).stops(1).expect(&CHECKER, NotAtStake);
+        let mut tale = Tale::new();
+        tale.promises.health = Some(HealthPromise::default());
+        tale.connect(1, 10).consume(1, 1, 8).at(3001.0).stops(1).expect(&CHECKER, Fail);
     }
 }

@@ -158,7 +158,7 @@ fn a_refusal_that_never_came_is_unknown() {
 fn without_a_promise_only_a_hot_loop_fails() {
     for (gap, outcome) in [(111.0, Fail), (112.0, Pass)] {
         let mut tale = refusing(Refused::Either);
-        for n in 0u32..10 {
+        for n in 0..10_u32 {
             tale.at(100.0 + gap * f64::from(n));
             refused(&mut tale, u64::from(n), true);
         }
