@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use gauntlet_network::Seed;
 use rand::RngExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp},
+    net::{TcpSocket, TcpStream, tcp},
     time::{sleep_until, timeout},
 };
 
@@ -45,9 +45,23 @@ pub fn octet(id: u64, offset: u64) -> u8 {
     (mixed ^ (mixed >> 27)).to_be_bytes()[(offset & 7) as usize]
 }
 
+/// A client's own address. A port alone tells nothing: it can be somebody else's before its last owner has
+/// read to the end.
+pub fn address(client: usize) -> Ipv4Addr {
+    let octet = |n: usize| u8::try_from(n % 250).unwrap_or(0) + 1;
+    Ipv4Addr::new(127, octet(client / 62_500), octet(client / 250), octet(client))
+}
+
+async fn connect(from: Ipv4Addr, link: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    // Where loopback is one address only, it has to do.
+    let _ = socket.bind((from, 0).into());
+    socket.connect(link).await
+}
+
 /// Connects once, and sends and reads to the end.
-pub async fn once(id: u64, link: SocketAddr, seed: Seed, taken: &Taken) -> Came {
-    let Ok(Ok(stream)) = timeout(WEDGED, TcpStream::connect(link)).await else {
+pub async fn once(from: Ipv4Addr, id: u64, link: SocketAddr, seed: Seed, taken: &Taken) -> Came {
+    let Ok(Ok(stream)) = timeout(WEDGED, connect(from, link)).await else {
         return Came::Refused;
     };
     let Ok(here) = stream.local_addr() else { return Came::Refused };

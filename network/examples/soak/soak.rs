@@ -17,7 +17,7 @@ use gauntlet_network::{CutHow, Fault, Injection, Link, Seed, Side};
 use rand::{RngExt, seq::IndexedRandom};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Handle,
     task::JoinSet,
     time::{sleep_until, timeout},
@@ -35,6 +35,8 @@ const FAULT: Duration = Duration::from_millis(300);
 const AT_ONCE: usize = 3;
 /// After a connection that was not to be had.
 const AGAIN: Duration = Duration::from_millis(20);
+/// All may be dialed at once, when a fault is lifted.
+const BACKLOG: u32 = 4096;
 /// What is reported of what is wrong.
 const SHOWN: usize = 10;
 /// Memory may grow by so much after the first part of the run.
@@ -81,7 +83,9 @@ impl fmt::Display for Report {
 /// Plays it.
 pub async fn play(load: Load) -> Report {
     let taken = Arc::new(Taken::default());
-    let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let upstream = socket.listen(BACKLOG).expect("it is bound");
     let addr = upstream.local_addr().expect("it is bound");
     let mut servers = JoinSet::new();
     servers.spawn(serve(upstream));
@@ -91,18 +95,20 @@ pub async fn play(load: Load) -> Report {
     let link = link.dial_deadline(OVER).start().await;
     let link = Arc::new(link.expect("a free port"));
     // Whatever is made once is made by the first.
-    let first = client::once(u64::MAX >> 32, link.addr(), load.seed, &taken).await;
+    let first =
+        client::once(Ipv4Addr::LOCALHOST, u64::MAX >> 32, link.addr(), load.seed, &taken).await;
     let before = settled(&link).await;
     let (report, over) = (Arc::<Mutex<Report>>::default(), Arc::<AtomicBool>::default());
     let mut clients = JoinSet::new();
     let next = Arc::new(AtomicU64::new(0));
-    for _ in 0..load.connections {
+    for client in 0..load.connections {
+        let from = client::address(client);
         let (link, taken, next) = (Arc::clone(&link), Arc::clone(&taken), Arc::clone(&next));
         let (report, over) = (Arc::clone(&report), Arc::clone(&over));
         clients.spawn(async move {
             while !over.load(Relaxed) {
                 let id = next.fetch_add(1, Relaxed);
-                let came = client::once(id, link.addr(), load.seed, &taken).await;
+                let came = client::once(from, id, link.addr(), load.seed, &taken).await;
                 let refused = matches!(came, Came::Refused);
                 note(&report, came);
                 if refused {

@@ -1,7 +1,7 @@
 //! A tap that knows which connections a fault took octets or ends from.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     fmt::Write,
     net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -18,9 +18,7 @@ pub struct Taken(Mutex<State>);
 #[derive(Default)]
 struct State {
     taking: HashSet<u64>,
-    /// From each address, oldest first: a port is free again as soon as its connection is reset, be it before
-    /// its client has noticed.
-    conns: HashMap<SocketAddr, VecDeque<u64>>,
+    conns: HashMap<SocketAddr, u64>,
     taken: HashSet<u64>,
     /// What happened to each, frames aside.
     stories: HashMap<u64, String>,
@@ -31,26 +29,19 @@ impl Taken {
     /// Whether a fault took the connection from there, or had it reset before it was accepted.
     pub fn took(&self, client: SocketAddr) -> bool {
         let state = self.state();
-        let mut conns = state.conns.get(&client).into_iter().flatten().peekable();
-        conns.peek().is_none() || conns.any(|conn| state.taken.contains(conn))
+        state.conns.get(&client).is_none_or(|conn| state.taken.contains(conn))
     }
 
     /// Whether a fault took the connection from there, which may be waiting to be accepted.
     pub fn surely_took(&self, client: SocketAddr) -> bool {
         let state = self.state();
-        let mut conns = state.conns.get(&client).into_iter().flatten();
-        conns.any(|conn| state.taken.contains(conn))
+        state.conns.get(&client).is_some_and(|conn| state.taken.contains(conn))
     }
 
     /// Forgets the connection from there.
     pub fn forget(&self, client: SocketAddr) {
         let mut state = self.state();
-        let Some(conns) = state.conns.get_mut(&client) else { return };
-        let conn = conns.pop_front();
-        if conns.is_empty() {
-            state.conns.remove(&client);
-        }
-        if let Some(conn) = conn {
+        if let Some(conn) = state.conns.remove(&client) {
             state.taken.remove(&conn);
             state.stories.remove(&conn);
         }
@@ -59,8 +50,8 @@ impl Taken {
     /// What happened to the connection from there.
     pub fn story(&self, client: SocketAddr) -> String {
         let state = self.state();
-        let conns = state.conns.get(&client).into_iter().flatten();
-        conns.filter_map(|conn| state.stories.get(conn).cloned()).collect()
+        let conn = state.conns.get(&client);
+        conn.and_then(|conn| state.stories.get(conn)).cloned().unwrap_or_default()
     }
 
     /// How often faults fired.
@@ -84,7 +75,7 @@ impl Tap for Taken {
         }
         match (event.what, event.conn) {
             (What::Accepted { peer }, Some(conn)) => {
-                state.conns.entry(peer).or_default().push_back(conn);
+                state.conns.insert(peer, conn);
             }
             (What::Injected { fault, name, injection }, _) => {
                 let kept = matches!(

@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 
 use super::peer::prompt;
 
-/// Connections the operating system keeps for us until they are accepted.
-const BACKLOG: i32 = 1024;
+/// Connections the operating system keeps for us until they are accepted; it may have a bound of its own.
+const BACKLOG: i32 = 4096;
 
 pub(super) enum Door {
     Open(TcpListener),
