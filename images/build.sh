@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Makes RabbitMQ images from Debian's packages, for machines that reach a Debian mirror but no registry.
+# Makes RabbitMQ images from Debian's packages, and a Toxiproxy image of `gauntlet proxy`, for machines that reach
+# a Debian mirror but no registry.
 #
-#   images/build.sh [4.0|3.10|4.3|all] [--force]
+#   images/build.sh [4.0|3.10|4.3|all|toxiproxy] [--force]
 #
-# The images carry the official names (rabbitmq:4.0-management, rabbitmq:4.0), so that whatever would
+# The images carry the official names (rabbitmq:4.0-management, rabbitmq:4.0, ghcr.io/shopify/toxiproxy:2.12.0), so that whatever would
 # pull the official image finds these instead. Where a registry can be reached, this is not needed.
 #
 # Packages come from the mirror this machine's apt uses for Debian, else from mmdebstrap's default.
@@ -27,8 +28,12 @@ suite_of() {
 
 check_machine() {
   local missing=()
-  [ "$(id -u)" = 0 ] || missing+=("root (run it with sudo)")
-  command -v mmdebstrap >/dev/null || missing+=("mmdebstrap (apt-get install mmdebstrap)")
+  if [ "$1" = toxiproxy ]; then
+    command -v cargo >/dev/null || missing+=("cargo (rustup.rs)")
+  else
+    [ "$(id -u)" = 0 ] || missing+=("root (run it with sudo)")
+    command -v mmdebstrap >/dev/null || missing+=("mmdebstrap (apt-get install mmdebstrap)")
+  fi
   if ! command -v docker >/dev/null; then
     missing+=("docker (apt-get install docker.io)")
   elif ! docker version >/dev/null 2>&1; then
@@ -100,6 +105,40 @@ build() {
   say "$tag: RabbitMQ $package, $(docker image inspect --format '{{.Size}}' "$tag" | awk '{printf "%d MB", $1/1e6}'), $((SECONDS - started)) s"
 }
 
+# The program, what it is linked with, and nothing else.
+build_toxiproxy() {
+  local tag=ghcr.io/shopify/toxiproxy:2.12.0 started=$SECONDS program library
+  if [ -z "$force" ] && docker image inspect "$tag" >/dev/null 2>&1; then
+    say "$tag is there already (--force makes it again)"
+    return
+  fi
+  program=${GAUNTLET_BIN:-}
+  if [ -z "$program" ]; then
+    say "building gauntlet (GAUNTLET_BIN=PATH takes one that is built)"
+    program=$(cd "$here/.." && cargo build --release --locked --bin gauntlet --message-format=json-render-diagnostics |
+      sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+  fi
+  [ -x "$program" ] || die "no program at '$program'"
+  work=$(mktemp -d)
+  trap "rm -rf '$work'" EXIT
+  mkdir -p "$work/root/etc" "$work/root/tmp"
+  install -m 755 "$program" "$work/root/gauntlet"
+  if command -v strip >/dev/null; then strip "$work/root/gauntlet"; fi
+  ln -s gauntlet "$work/root/toxiproxy"
+  # As the loader names them; names of hosts are looked up by the C library itself.
+  for library in $(ldd "$program" | grep -o '/[^ ]*'); do
+    install -D -m 755 "$library" "$work/root$library"
+  done
+  echo 'hosts: files dns' >"$work/root/etc/nsswitch.conf"
+  tar -C "$work/root" --owner=0 --group=0 -c . |
+    docker import --message "gauntlet proxy, as Toxiproxy 2.12.0" \
+      --change 'ENV LOG_LEVEL=info' \
+      --change 'ENTRYPOINT ["/gauntlet", "proxy", "--host", "0.0.0.0"]' \
+      --change 'EXPOSE 8474' - "$tag" >/dev/null
+  rm -rf "$work"
+  say "$tag: $(docker image inspect --format '{{.Size}}' "$tag" | awk '{printf "%d MB", $1/1e6}'), $((SECONDS - started)) s"
+}
+
 force=
 work=
 wanted=()
@@ -108,9 +147,12 @@ for word in "$@"; do
     --force) force=1 ;;
     all) wanted+=(4.0 3.10 4.3) ;;
     -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) suite_of "$word" >/dev/null || die "no such version: '$word' (4.0, 3.10, 4.3 or all)"; wanted+=("$word") ;;
+    toxiproxy) wanted+=(toxiproxy) ;;
+    *) suite_of "$word" >/dev/null || die "no such image: '$word' (4.0, 3.10, 4.3, all or toxiproxy)"; wanted+=("$word") ;;
   esac
 done
 [ ${#wanted[@]} != 0 ] || wanted=(4.0)
-check_machine
-for version in "${wanted[@]}"; do build "$version"; done
+for image in "${wanted[@]}"; do
+  check_machine "$image"
+  if [ "$image" = toxiproxy ]; then build_toxiproxy; else build "$image"; fi
+done

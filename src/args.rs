@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -36,7 +36,7 @@ Exit codes:
 pub enum Command {
     /// Run suites or scenarios against a consumer
     Run(Box<Run>),
-    /// List suites, scenarios, checkers, faults and mutants
+    /// List suites, scenarios, checkers, faults, toxics and mutants
     List(List),
     /// Tell a scenario: its story, its schedule in words, what it decides
     Show(Show),
@@ -48,6 +48,8 @@ pub enum Command {
     League(League),
     /// Serve the embedded broker alone, with RabbitMQ's management API, until interrupted
     Broker(Broker),
+    /// Be a Toxiproxy server, with more toxics than it has, until interrupted
+    Proxy(Proxy),
 }
 
 /// Scenarios at a time against a command, unless somebody says otherwise.
@@ -254,6 +256,8 @@ pub enum Listed {
     Checkers,
     /// What can go wrong on the network
     Faults,
+    /// The same as `gauntlet proxy` has it
+    Toxics,
     /// Consumers broken on purpose
     Mutants,
 }
@@ -311,4 +315,94 @@ pub struct Broker {
     /// For the management API; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 15672)]
     pub management_port: u16,
+}
+
+/// `gauntlet proxy`. Toxiproxy's own spelling of its flags, with one dash, works too.
+#[derive(clap::Args, Debug)]
+#[command(args_override_self = true)]
+pub struct Proxy {
+    /// The address, or its name, that the API listens on. Whoever reaches it may have any port here opened
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// For the API; 0 is any free port
+    #[arg(long, value_name = "PORT", default_value_t = 8474)]
+    pub port: u16,
+    /// Proxies to begin with: a JSON array of what POST /proxies takes
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Fixes chance: toxicity, jitter, sizes of slices (decimal, or 0x...). Without it: a random one
+    #[arg(long, value_name = "N", value_parser = any_seed, allow_negative_numbers = true)]
+    pub seed: Option<Seed>,
+    /// Octets of each proxy at /metrics
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    pub proxy_metrics: bool,
+    /// This process at /metrics
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+    pub runtime_metrics: bool,
+    /// Print the version of Toxiproxy this answers for, and end
+    #[arg(long)]
+    pub version: bool,
+}
+
+/// Toxiproxy's seeds may be negative.
+fn any_seed(given: &str) -> Result<Seed, String> {
+    match given.parse::<i64>() {
+        Ok(number) => Ok(Seed(number.cast_unsigned())),
+        Err(_) => {
+            given.parse().map_err(|error: gauntlet_network::seed::SeedError| error.to_string())
+        }
+    }
+}
+
+/// What Go's flags are called.
+const GO_FLAGS: &[&str] =
+    &["host", "port", "config", "seed", "proxy-metrics", "runtime-metrics", "version"];
+
+/// The arguments; behind `proxy`, flags with one dash as Go has them get the other. A program called as Toxiproxy
+/// is that.
+pub fn with_go_flags(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = given.collect();
+    let called = all.first().and_then(|program| Path::new(program).file_stem());
+    if called.is_some_and(|name| name == "toxiproxy" || name == "toxiproxy-server") {
+        all.insert(1, "proxy".into());
+    }
+    if all.get(1).is_some_and(|command| command == "proxy") {
+        for argument in all.iter_mut().skip(2) {
+            let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix('-')) else {
+                continue;
+            };
+            if GO_FLAGS.contains(&flag.split('=').next().unwrap_or_default()) {
+                *argument = format!("--{flag}").into();
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(words: &str) -> Proxy {
+        let words = ["gauntlet", "proxy"].into_iter().chain(words.split_whitespace());
+        let args = Args::try_parse_from(with_go_flags(words.map(OsString::from)));
+        match args.map(|args| args.command) {
+            Ok(Some(Command::Proxy(proxy))) => proxy,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_are_taken_as_go_spells_them() {
+        let given = proxy("-host=0.0.0.0 -port 1 -config=a.json -seed -3 -proxy-metrics");
+        assert_eq!((&*given.host, given.port), ("0.0.0.0", 1));
+        assert_eq!(given.config.as_deref(), Some("a.json".as_ref()));
+        assert_eq!(given.seed, Some(Seed((-3_i64).cast_unsigned())));
+        assert!(given.proxy_metrics && !given.runtime_metrics);
+        let given = proxy("--host 0.0.0.0 -host=::1 -proxy-metrics=false --seed 0xf");
+        assert_eq!((&*given.host, given.seed), ("::1", Some(Seed(15))));
+        assert!(!given.proxy_metrics);
+        let called = with_go_flags(["/bin/toxiproxy", "-port=1"].into_iter().map(OsString::from));
+        assert_eq!(called, ["/bin/toxiproxy", "proxy", "--port=1"]);
+    }
 }

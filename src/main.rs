@@ -17,7 +17,7 @@ use args::{Args, Command};
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::try_parse_from(args::with_go_flags(std::env::args_os())) {
         Ok(args) => args,
         Err(e) => {
             // Help and version are not errors; clap prints them to stdout.
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             return if e.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    log_to_stderr();
+    log_to_stderr(matches!(args.command, Some(Command::Proxy(_))));
     let_subjects_panic_quietly();
     match execute(args) {
         Ok(code) => code.into(),
@@ -45,6 +45,7 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
         Command::Mutants(mutants) => commands::mutants::execute(&mutants),
         Command::League(league) => commands::league::execute(&league),
         Command::Broker(broker) => commands::broker::execute(&broker),
+        Command::Proxy(proxy) => commands::proxy::execute(&proxy),
     }
 }
 
@@ -59,18 +60,33 @@ fn let_subjects_panic_quietly() {
     }));
 }
 
-/// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise.
-fn log_to_stderr() {
+/// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise, and `LOG_LEVEL` for the proxy,
+/// as Toxiproxy has it.
+fn log_to_stderr(is_proxy: bool) {
     use tracing_subscriber::EnvFilter;
     // Consumers and their library report every fault this tool makes; the histories have all of that.
     let quiet = "warn,lapin=off,async_rs=off,gauntlet_consumer=off";
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
+    let level = std::env::var("LOG_LEVEL").ok().filter(|_| is_proxy);
+    let otherwise = level.map_or_else(|| quiet.to_owned(), |level| filter_of(&level).to_owned());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .init();
+}
+
+/// Toxiproxy's names of levels.
+fn filter_of(level: &str) -> &'static str {
+    match level.to_ascii_lowercase().as_str() {
+        "trace" => "trace",
+        "debug" => "debug",
+        "info" => "info",
+        "error" | "fatal" | "panic" => "error",
+        "disabled" => "off",
+        _ => "warn",
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]

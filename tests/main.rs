@@ -7,7 +7,9 @@
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
 //! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
 //! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
+//! - `networks`: a Toxiproxy behind the link: in a container before RabbitMQ, and our own before the model.
 //! - `signals`: the reference consumer's binary under real signals.
+//! - `toxiproxy`: `gauntlet proxy` as a program, and Toxiproxy's clients at work on it.
 //! - `traces`: what people read, as snapshots.
 //!
 //! What needs Docker, rabbitmq-server or Python runs when they are there and says, one line, when it was
@@ -19,8 +21,10 @@ mod brokers;
 mod cli;
 mod clients;
 mod mutants;
+mod networks;
 mod processes;
 mod scenarios;
 mod signals;
 mod tidy;
+mod toxiproxy;
 mod traces;

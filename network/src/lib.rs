@@ -8,7 +8,8 @@
 //!
 //! The modules, in reading order: who is who on the wire ([`mod@wire`]), chance that replays
 //! ([`mod@seed`]), what the octets say ([`amqp`]), what is told about them ([`mod@event`]), what can
-//! go wrong ([`mod@fault`]), and the link that joins them ([`mod@link`]).
+//! go wrong ([`mod@fault`]), the link that joins them ([`mod@link`]), and a Toxiproxy server over links
+//! (`toxiproxy`, behind the feature of that name, which is on by default).
 //!
 //! It knows nothing of brokers, consumers, or verdicts.
 
@@ -25,6 +26,9 @@ pub mod event;
 pub mod fault;
 
 pub mod link;
+
+#[cfg(feature = "toxiproxy")]
+pub mod toxiproxy;
 
 pub use amqp::{Args, Frame, FrameName, Item, Scanner};
 pub use event::{Ending, Event, Tap, What};

@@ -48,7 +48,7 @@ fn no_port(error: &ServerError, option: &str) -> Failure {
 }
 
 /// What ends the command.
-struct Signals {
+pub(super) struct Signals {
     #[cfg(unix)]
     term: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -57,7 +57,7 @@ struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    fn listen() -> Result<Signals, Failure> {
+    pub(super) fn listen() -> Result<Signals, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| {
             signal(kind)
@@ -70,7 +70,7 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    async fn await_one(mut self) {
+    pub(super) async fn await_one(mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -78,12 +78,12 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    fn listen() -> Result<Signals, Failure> {
+    pub(super) fn listen() -> Result<Signals, Failure> {
         Ok(Signals {})
     }
 
     #[cfg(not(unix))]
-    async fn await_one(self) {
+    pub(super) async fn await_one(self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -32,6 +32,13 @@ pub fn execute(list: &List) -> Result<u8, Failure> {
             say(format!("  {:<22} {}", fault.name, fault.summary));
         }
     }
+    if wanted(Listed::Toxics) {
+        say("toxics of `gauntlet proxy`; those marked + are not Toxiproxy's");
+        for toxic in gauntlet_network::toxiproxy::TOXICS {
+            let mark = if toxic.is_toxiproxys() { ' ' } else { '+' };
+            say(format!("{mark} {:<22} {}", toxic.name, toxic.summary));
+        }
+    }
     if wanted(Listed::Faults) {
         say("faults of the broker");
         for fault in broker::fault::CATALOGUE {

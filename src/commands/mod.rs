@@ -5,6 +5,7 @@ pub mod check;
 pub mod league;
 pub mod list;
 pub mod mutants;
+pub mod proxy;
 pub mod run;
 pub mod show;
 

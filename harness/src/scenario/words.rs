@@ -126,6 +126,7 @@ fn fault_in_words(fault: &Fault) -> String {
             format!("octet {byte} of the frame is XORed with {xor:#04x}")
         }
         Fault::Truncate { keep } => format!("only the first {keep} octets of the frame pass"),
+        Fault::Toxic { way, toxic } => format!("Toxiproxy's {toxic:?}{}", along(*way)),
     }
 }
 

@@ -98,6 +98,8 @@ pub const CATALOGUE: &[About] = catalogue! {
         [("byte", "which, from 0, its header included"), ("xor", "1 to 255")];
     "truncate" Frame "a frame loses its end"
         [("keep", "octets that pass, its header included")];
+    "toxic" Stream "a toxic of Toxiproxy, by its own name and attributes"
+        [WAY, ("toxic", "its type and attributes, as in {type = \"timeout\", timeout = 500}")];
 };
 
 impl Fault {
@@ -121,6 +123,7 @@ impl Fault {
             Self::Hold { .. } => 14,
             Self::Corrupt { .. } => 15,
             Self::Truncate { .. } => 16,
+            Self::Toxic { .. } => 17,
         };
         &CATALOGUE[row]
     }
@@ -159,6 +162,7 @@ impl Fault {
             Self::Corrupt { xor: 0, .. } => {
                 Err(FaultError::range("xor", 0, "from 1, or nothing would change"))
             }
+            Self::Toxic { toxic, .. } => toxic.check(),
             _ => Ok(()),
         }
     }
@@ -171,31 +175,32 @@ impl Fault {
             | Self::Slice { way, .. }
             | Self::Limit { way, .. }
             | Self::Blackhole { way, .. }
-            | Self::Stall { way } => *way,
+            | Self::Stall { way }
+            | Self::Toxic { way, .. } => *way,
             _ => None,
         }
     }
 
-    /// What it is on one direction of one connection; `seed` is for that alone.
-    pub(crate) fn effect(&self, seed: Seed) -> Option<Box<dyn Effect>> {
+    /// What it is on one direction of one connection; `seed` is for that alone. `fresh` if the connection
+    /// was born under it.
+    pub(crate) fn effect(&self, seed: Seed, fresh: bool) -> Option<Box<dyn Effect>> {
         let chance = || seed.stream("effect");
         Some(match *self {
             Self::Latency { delay, jitter, .. } => {
-                Box::new(Latency { delay, jitter, chance: chance() })
+                Box::new(Latency { delay, jitter, ends: true, chance: chance() })
             }
-            Self::Bandwidth { bytes_per_second, .. } => {
-                Box::new(Bandwidth { bytes_per_second, through: None, idle: true })
-            }
+            Self::Bandwidth { bytes_per_second, .. } => Box::new(Bandwidth::new(bytes_per_second)),
             Self::Slice { size, variation, pause, .. } => {
                 let chance = chance();
                 Box::new(Slice { size, variation, pause, chance, left: 0, paused: None })
             }
-            Self::Limit { bytes, how, .. } => Box::new(Limit { left: bytes, how }),
+            Self::Limit { bytes, how, .. } => Box::new(Limit::new(bytes, how)),
             Self::SlowClose { delay } => Box::new(SlowClose { delay, until: None }),
             Self::Rst { side } => Box::new(Cut { side, how: CutHow::Rst }),
             Self::Fin { side } => Box::new(Cut { side, how: CutHow::Fin }),
             Self::Blackhole { resume, .. } => Box::new(Blackhole { resume }),
             Self::Stall { .. } => Box::new(Stall),
+            Self::Toxic { toxic, .. } => return toxic.effect(seed, fresh),
             _ => return None,
         })
     }
@@ -227,6 +232,15 @@ impl Fault {
             Self::Rst { side } => Some((side, CutHow::Rst)),
             Self::Fin { side } => Some((side, CutHow::Fin)),
             _ => None,
+        }
+    }
+
+    /// Whether it does something to connections on which nothing happens, or keeps them from reading.
+    pub(crate) fn stirs(&self) -> bool {
+        match self {
+            Self::Stall { .. } => true,
+            Self::Toxic { toxic, .. } => toxic.stirs(),
+            fault => fault.single(),
         }
     }
 

@@ -15,8 +15,12 @@ pub(crate) enum Gate {
     Pass(usize),
     /// None until then; without an instant, until the table of faults changes.
     Wait(Option<Instant>),
-    /// They vanish.
+    /// At most so many vanish, and the stream goes on behind them.
+    Drop(usize),
+    /// They vanish, and with them all that follows.
     Swallow,
+    /// The stream ends here, in order, and with it the connection.
+    Close,
     /// The connection is cut here.
     Cut(Side, CutHow),
 }
@@ -29,9 +33,13 @@ impl Gate {
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (cut @ Self::Cut(..), _) | (_, cut @ Self::Cut(..)) => cut,
+            (Self::Close, _) | (_, Self::Close) => Self::Close,
             (Self::Swallow, _) | (_, Self::Swallow) => Self::Swallow,
             (Self::Wait(a), Self::Wait(b)) => Self::Wait(a.zip(b).map(|(a, b)| a.max(b))),
             (wait @ Self::Wait(_), _) | (_, wait @ Self::Wait(_)) => wait,
+            (Self::Drop(a), Self::Drop(b) | Self::Pass(b)) | (Self::Pass(a), Self::Drop(b)) => {
+                Self::Drop(a.min(b))
+            }
             (Self::Pass(a), Self::Pass(b)) => Self::Pass(a.min(b)),
         }
     }
@@ -40,10 +48,19 @@ impl Gate {
     pub(crate) fn touches(self, waiting: usize) -> bool {
         match self {
             Self::Pass(n) => n < waiting,
-            Self::Wait(_) | Self::Swallow => waiting > 0,
-            Self::Cut(..) => true,
+            Self::Wait(_) | Self::Drop(_) | Self::Swallow => waiting > 0,
+            Self::Close | Self::Cut(..) => true,
         }
     }
+}
+
+/// What an effect hands on to the one that takes its place when its fault is changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Carry {
+    /// Octets that have passed.
+    pub(crate) octets: u64,
+    /// When something first came.
+    pub(crate) first: Option<Instant>,
 }
 
 /// One fault on one direction of one connection. Each answer defaults to no objection.
@@ -58,18 +75,41 @@ pub(crate) trait Effect: Send {
         Duration::ZERO
     }
 
+    /// Whether the end of the stream is delayed as a chunk is.
+    fn delays_end(&self) -> bool {
+        true
+    }
+
     /// What may happen now, with `waiting` octets at the head (possibly none).
     fn gate(&mut self, _now: Instant, _waiting: usize) -> Gate {
         OPEN
     }
 
-    /// So many octets were written.
+    /// So many octets were written, or dropped by it or one behind it.
     fn wrote(&mut self, _now: Instant, _octets: usize) {}
 
     /// Whether the end of the stream may pass now.
     fn ending(&mut self, _now: Instant) -> Gate {
         OPEN
     }
+
+    /// When it is to be asked again though nothing has happened.
+    fn alarm(&self) -> Option<Instant> {
+        None
+    }
+
+    /// What its lifting does to the connection.
+    fn parting(&self) -> Option<(Side, CutHow)> {
+        None
+    }
+
+    /// What is to be handed on when its fault is changed.
+    fn carry(&self) -> Carry {
+        Carry::default()
+    }
+
+    /// Takes on what the one before it handed on.
+    fn resume(&mut self, _carry: Carry) {}
 
     /// Whether the source is read from.
     fn reads(&self) -> bool {

@@ -90,6 +90,15 @@ impl Injection {
         Self { times: Some(n), ..self }
     }
 
+    /// Checks it; the name its point looks for, if it names one.
+    pub(crate) fn named(&self) -> Result<Option<FrameName>, FaultError> {
+        self.check()?;
+        match &self.at {
+            Some(point) => point.name(),
+            None => Ok(None),
+        }
+    }
+
     /// Refuses what makes no sense, quoting it.
     pub fn check(&self) -> Result<(), FaultError> {
         self.fault.check()?;

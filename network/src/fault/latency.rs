@@ -12,6 +12,8 @@ use super::effect::Effect;
 pub(super) struct Latency {
     pub(super) delay: Duration,
     pub(super) jitter: Duration,
+    /// Whether the end of the stream is delayed too.
+    pub(super) ends: bool,
     pub(super) chance: Pcg64,
 }
 
@@ -23,6 +25,10 @@ impl Effect for Latency {
     fn delay(&mut self) -> Duration {
         let share = self.chance.random_range(0.0..=2.0);
         (self.delay + self.jitter.mul_f64(share)).saturating_sub(self.jitter)
+    }
+
+    fn delays_end(&self) -> bool {
+        self.ends
     }
 
     /// 16 MiB on the way: 160 MB/s at 100 ms.
@@ -39,7 +45,7 @@ mod tests {
     #[test]
     fn stays_within_delay_and_jitter_and_uses_them() {
         let (delay, jitter) = (Duration::from_millis(100), Duration::from_millis(30));
-        let mut latency = Latency { delay, jitter, chance: Seed(1).stream("latency") };
+        let mut latency = Latency { delay, jitter, ends: true, chance: Seed(1).stream("latency") };
         let drawn: Vec<_> = (0..1000).map(|_| latency.delay()).collect();
         assert!(drawn.iter().all(|d| (delay - jitter..=delay + jitter).contains(d)));
         assert!(drawn.iter().min() < Some(&Duration::from_millis(72)));

@@ -2,23 +2,67 @@
 
 use std::time::Instant;
 
-use super::effect::{Effect, Gate};
+use super::effect::{Carry, Effect, Gate};
 use crate::wire::{CutHow, Side};
 
 pub(super) struct Limit {
-    pub(super) left: u64,
-    pub(super) how: CutHow,
+    bytes: u64,
+    how: CutHow,
+    passed: u64,
+}
+
+impl Limit {
+    pub(super) fn new(bytes: u64, how: CutHow) -> Self {
+        Self { bytes, how, passed: 0 }
+    }
 }
 
 impl Effect for Limit {
-    fn gate(&mut self, _now: Instant, _waiting: usize) -> Gate {
-        match usize::try_from(self.left).unwrap_or(usize::MAX) {
+    fn gate(&mut self, _now: Instant, waiting: usize) -> Gate {
+        let left = self.bytes.saturating_sub(self.passed);
+        match usize::try_from(left).unwrap_or(usize::MAX) {
+            // None at all, or fewer than have passed: an idle connection has not come to its limit.
+            0 if waiting == 0 && (self.bytes == 0 || self.passed > self.bytes) => Gate::Pass(0),
+            0 if self.how == CutHow::Fin => Gate::Close,
             0 => Gate::Cut(Side::Both, self.how),
             left => Gate::Pass(left),
         }
     }
 
     fn wrote(&mut self, _now: Instant, octets: usize) {
-        self.left = self.left.saturating_sub(octets as u64);
+        self.passed += octets as u64;
+    }
+
+    fn carry(&self) -> Carry {
+        Carry { octets: self.passed, ..Carry::default() }
+    }
+
+    fn resume(&mut self, carry: Carry) {
+        self.passed = carry.octets;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_counts_when_the_limit_changes() {
+        let now = Instant::now();
+        let mut limit = Limit::new(10, CutHow::Fin);
+        assert_eq!(limit.gate(now, 50), Gate::Pass(10));
+        limit.wrote(now, 4);
+        let mut wider = Limit::new(20, CutHow::Fin);
+        wider.resume(limit.carry());
+        assert_eq!(wider.gate(now, 50), Gate::Pass(16));
+        limit.wrote(now, 6);
+        assert_eq!(limit.gate(now, 0), Gate::Close);
+    }
+
+    #[test]
+    fn a_limit_of_none_waits_for_the_first_octet() {
+        let mut none = Limit::new(0, CutHow::Rst);
+        assert_eq!(none.gate(Instant::now(), 0), Gate::Pass(0));
+        assert_eq!(none.gate(Instant::now(), 1), Gate::Cut(Side::Both, CutHow::Rst));
     }
 }

@@ -25,9 +25,12 @@ mod latency;
 mod limit;
 mod limit_connections;
 pub(crate) mod refuse;
+mod reset_peer;
 mod slice;
 mod slow_close;
 mod stall;
+mod timeout;
+pub mod toxic;
 mod truncate;
 
 pub mod catalogue;
@@ -40,6 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use catalogue::{About, CATALOGUE, Kind};
 pub use error::FaultError;
 pub use injection::{Active, Edge, FaultId, Injection, Point};
+pub use toxic::Toxic;
 
 use crate::{
     serde_duration,
@@ -166,5 +170,13 @@ pub enum Fault {
     Truncate {
         /// How many pass, its header's 7 included.
         keep: u32,
+    },
+    /// What a toxic of Toxiproxy does.
+    Toxic {
+        /// Which way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// Which.
+        toxic: Toxic,
     },
 }

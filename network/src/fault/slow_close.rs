@@ -14,4 +14,8 @@ impl Effect for SlowClose {
         let until = *self.until.get_or_insert(now + self.delay);
         if until > now { Gate::Wait(Some(until)) } else { OPEN }
     }
+
+    fn alarm(&self) -> Option<Instant> {
+        self.until
+    }
 }

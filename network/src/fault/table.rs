@@ -10,7 +10,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::Waker,
     time::{Duration, Instant},
@@ -69,6 +72,8 @@ pub(crate) struct Counters {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: FaultId,
+    /// Itself, or the first of those it is the latest change of.
+    pub(crate) lineage: FaultId,
     pub(crate) injection: Injection,
     /// The name its point looks for, if it has one and names one.
     pub(crate) frame: Option<FrameName>,
@@ -93,11 +98,23 @@ impl Entry {
         seen >= point_nth && seen - point_nth < times
     }
 
+    /// Whether a connection was born after it.
+    pub(crate) fn is_older_than(&self, conn: u64) -> bool {
+        conn > self.born_before
+    }
+
     /// Whether its point will not be met again.
     pub(crate) fn exhausted(&self) -> bool {
         let nth = self.injection.at.as_ref().map_or(1, |point| point.nth);
         let last = nth.saturating_add(self.injection.times.unwrap_or(1) - 1);
         self.seen.load(Relaxed) >= last
+    }
+
+    /// Its one hold is over: it has nothing left to do.
+    pub(crate) fn held(&self) {
+        if self.exhausted() && self.injection.times.unwrap_or(1) == 1 {
+            self.spent.store(true, Relaxed);
+        }
     }
 
     /// When it is to be lifted by itself.
@@ -121,7 +138,7 @@ impl Entry {
         if connections.is_some() {
             return grants.contains(&self.id);
         }
-        if fault.single() && at.is_none() && lasts.is_none() && conn > self.born_before {
+        if fault.single() && at.is_none() && lasts.is_none() && self.is_older_than(conn) {
             return false;
         }
         self.drawn(link, conn)
@@ -133,6 +150,9 @@ impl Entry {
 pub(crate) struct Orders {
     /// Faults for the next n connections that this one is among.
     pub(crate) grants: Vec<FaultId>,
+    /// It holds nothing back and waits for nothing but its sockets: what has changed is soon enough seen
+    /// with the next octet. Taken back before it looks at the table.
+    pub(crate) quiet: AtomicBool,
     /// Dropped by the connection when it has acted on that fault.
     confirm: Mutex<Vec<(FaultId, mpsc::Sender<Infallible>)>>,
     /// Wakes the connection.
@@ -210,24 +230,54 @@ pub(crate) struct Table {
     pub(crate) live: BTreeMap<u64, Live>,
     pub(crate) stopped: bool,
     counters: BTreeMap<FaultId, Arc<Counters>>,
+    last_id: u64,
     last_conn: u64,
 }
+
+/// Faults lifted that are still counted.
+const REMEMBERED: usize = 4096;
 
 impl Table {
     /// The id of the fault injected last.
     pub(crate) fn last_id(&self) -> FaultId {
-        FaultId(self.counters.len() as u64)
+        FaultId(self.last_id)
     }
 
     /// Puts a fault in force, or arms it. It was checked.
     pub(crate) fn add(&mut self, injection: Injection, frame: Option<FrameName>) -> Arc<Entry> {
-        let (id, counters) = (FaultId(self.last_id().0 + 1), Arc::<Counters>::default());
+        let entry = self.entry(injection, frame, None);
+        self.entries.push(Arc::clone(&entry));
+        entry
+    }
+
+    /// Puts a fault in the place of one in force; `None` if that is not.
+    pub(crate) fn replace(
+        &mut self,
+        old: FaultId,
+        injection: Injection,
+        frame: Option<FrameName>,
+    ) -> Option<(Arc<Entry>, Arc<Entry>)> {
+        let at = self.entries.iter().position(|entry| entry.id == old)?;
+        let entry = self.entry(injection, frame, Some(self.entries[at].lineage));
+        let old = std::mem::replace(&mut self.entries[at], Arc::clone(&entry));
+        Some((old, entry))
+    }
+
+    fn entry(
+        &mut self,
+        injection: Injection,
+        frame: Option<FrameName>,
+        lineage: Option<FaultId>,
+    ) -> Arc<Entry> {
+        self.last_id += 1;
+        let (id, counters) = (self.last_id(), Arc::<Counters>::default());
         let since = OnceLock::new();
         if injection.at.is_none() {
             since.get_or_init(Instant::now);
         }
         let entry = Arc::new(Entry {
             id,
+            lineage: lineage.unwrap_or(id),
             frame,
             since,
             counters: Arc::clone(&counters),
@@ -238,9 +288,38 @@ impl Table {
             injection,
         });
         self.counters.insert(id, counters);
-        self.entries.push(Arc::clone(&entry));
+        if self.counters.len() > REMEMBERED + self.entries.len() {
+            let in_force = |id| self.entries.iter().any(|entry| entry.id == id);
+            if let Some(past) = self.counters.keys().copied().find(|id| !in_force(*id)) {
+                self.counters.remove(&past);
+            }
+        }
         self.version += 1;
         entry
+    }
+
+    /// What an entry was changed into, if it was.
+    pub(crate) fn heir(&self, old: &Entry) -> Option<&Arc<Entry>> {
+        self.entries.iter().find(|entry| entry.lineage == old.lineage && entry.id != old.id)
+    }
+
+    /// Whether a fault is in force or armed, and not over.
+    pub(crate) fn has(&self, id: FaultId) -> bool {
+        let now = Instant::now();
+        let over = |entry: &Entry| {
+            entry.spent.load(Relaxed) || entry.expires().is_some_and(|at| at <= now)
+        };
+        self.entries.iter().any(|entry| entry.id == id && !over(entry))
+    }
+
+    /// The place of a fault among those in force.
+    pub(crate) fn place(&self, id: FaultId) -> usize {
+        self.entries.iter().position(|entry| entry.id == id).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a fault was ever injected.
+    pub(crate) fn knows(&self, id: FaultId) -> bool {
+        (1..=self.last_id).contains(&id.0)
     }
 
     /// Takes a fault out of force; `None` if it is not.
@@ -293,9 +372,10 @@ impl Table {
         Admitted { conn, orders, greeting }
     }
 
-    /// Has every connection look at the table, idle or not.
-    pub(crate) fn wake_all(&self) {
-        for live in self.live.values() {
+    /// Has connections look at the table: every one, idle or not, or those that are not quiet.
+    pub(crate) fn wake(&self, quiet_too: bool) {
+        let woken = |live: &&Live| quiet_too || !live.orders.quiet.load(SeqCst);
+        for live in self.live.values().filter(woken) {
             live.orders.wake();
         }
     }

@@ -12,8 +12,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Link, clock::Clock, door::Door, shared::Shared, supervisor::Supervisor};
-use crate::{event::Tap, fault::table::Table, seed::Seed};
+use super::{
+    Link, clock::Clock, door::Door, shared::Shared, supervisor::Supervisor, traffic::Traffic,
+};
+use crate::{
+    event::Tap,
+    fault::{FaultError, Injection, table::Table},
+    seed::Seed,
+    wire::CutHow,
+};
 
 /// Commands that may wait for the supervisor.
 const COMMANDS: usize = 64;
@@ -37,6 +44,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// One of its faults makes no sense.
+    #[error("the link {link:?} could not start with its faults: {source}")]
+    Fault {
+        /// Its name.
+        link: String,
+        /// Why.
+        source: FaultError,
+    },
 }
 
 /// Describes a [`Link`]; [`Builder::start`] starts it.
@@ -45,8 +60,11 @@ pub struct Builder {
     name: String,
     listen: SocketAddr,
     upstream: Option<SocketAddr>,
+    upstream_name: Option<String>,
+    undialed: CutHow,
     taps: Vec<Arc<dyn Tap>>,
     seed: Option<Seed>,
+    faults: Vec<Injection>,
     scan: bool,
     dial_deadline: Duration,
 }
@@ -57,8 +75,11 @@ impl Builder {
             name,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             upstream: None,
+            upstream_name: None,
+            undialed: CutHow::Rst,
             taps: Vec::new(),
             seed: None,
+            faults: Vec::new(),
             scan: true,
             dial_deadline: Duration::from_secs(5),
         }
@@ -74,6 +95,17 @@ impl Builder {
         Self { upstream: Some(addr), ..self }
     }
 
+    /// A host and port that connections are passed on to, resolved at each dial: its addresses are tried
+    /// in order.
+    pub fn upstream_name(self, name: impl Into<String>) -> Self {
+        Self { upstream_name: Some(name.into()), ..self }
+    }
+
+    /// What a client gets when the upstream cannot be reached; RST without.
+    pub fn undialed(self, how: CutHow) -> Self {
+        Self { undialed: how, ..self }
+    }
+
     /// One more tap.
     pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
         self.taps.push(tap);
@@ -83,6 +115,12 @@ impl Builder {
     /// The seed of all chance on the link; a random one without.
     pub fn seed(self, seed: Seed) -> Self {
         Self { seed: Some(seed), ..self }
+    }
+
+    /// Faults that are in force before the first connection, in this order.
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Injection>) -> Self {
+        self.faults.extend(faults);
+        self
     }
 
     /// Whether connections keep track of frames (they do). Without, points are refused.
@@ -99,7 +137,17 @@ impl Builder {
     #[expect(clippy::unused_async, reason = "needs a runtime, and may come to wait")]
     pub async fn start(self) -> Result<Link, StartError> {
         let Self { name: link, listen: addr, .. } = self;
-        let Some(upstream) = self.upstream else { return Err(StartError::NoUpstream { link }) };
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let upstream = self.upstream.or(self.upstream_name.as_ref().map(|_| unknown));
+        let Some(upstream) = upstream else { return Err(StartError::NoUpstream { link }) };
+        let mut table = Table::default();
+        for injection in self.faults {
+            let frame = match injection.named() {
+                Ok(frame) => frame,
+                Err(source) => return Err(StartError::Fault { link, source }),
+            };
+            table.add(injection, frame);
+        }
         let (door, bound) = match Door::open(addr) {
             Ok(open) => open,
             Err(source) => return Err(StartError::Listen { link, addr, source }),
@@ -112,14 +160,19 @@ impl Builder {
             dial_deadline: self.dial_deadline,
             taps: self.taps,
             upstream: Mutex::new(upstream),
-            table: RwLock::new(Table::default()),
+            upstream_name: self.upstream_name,
+            undialed: self.undialed,
+            traffic: Traffic::default(),
+            table: RwLock::new(table),
             nudge: Notify::new(),
             clock: Clock::new(),
         });
         let (commander, commands) = mpsc::channel(COMMANDS);
         let (shared_too, connections) = (Arc::clone(&shared), JoinSet::new());
-        let supervisor =
+        let mut supervisor =
             Supervisor { shared: shared_too, door, commands, connections, pause: None };
+        // It may have to refuse from the first moment on.
+        supervisor.sweep();
         let mut task = JoinSet::new();
         task.spawn(supervisor.run());
         Ok(Link { shared, commander, task: tokio::sync::Mutex::new(task) })

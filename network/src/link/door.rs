@@ -55,6 +55,10 @@ impl Door {
 fn bind(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    if addr.ip().is_unspecified() && addr.is_ipv6() {
+        // Every address is both kinds, whatever this machine's default.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     prompt(&socket, addr);
     socket.bind(&addr.into())?;

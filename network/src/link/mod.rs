@@ -4,7 +4,7 @@
 //! task ([`mod@supervisor`]) and listening socket ([`mod@door`]), one connection ([`mod@connection`]),
 //! one direction of it ([`mod@lane`]) with its place in the frames ([`mod@plan`]) and what it holds back
 //! ([`mod@queue`]), one end ([`mod@peer`]), its record ([`mod@notes`]), the time they wait for
-//! ([`mod@clock`]), and what they all share ([`mod@shared`]).
+//! ([`mod@clock`]), what they all share ([`mod@shared`]), and what is counted ([`mod@traffic`]).
 //!
 //! The pipeline knows no fault by name; it asks them all the same questions.
 
@@ -30,9 +30,11 @@ mod clock;
 
 mod shared;
 
+mod traffic;
+
 use std::{
     net::SocketAddr,
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -49,6 +51,7 @@ use crate::{
     event::What,
     fault::{Active, Fault, FaultError, FaultId, Injection},
     seed::Seed,
+    wire::Way,
 };
 
 /// How long connections may take to confirm a cut. They never wait for a peer, so only a runtime
@@ -94,14 +97,19 @@ impl Link {
         self.shared.seed
     }
 
-    /// Where new connections are passed on to.
+    /// Octets of one way so far, over all connections: read from their source, written to their sink.
+    pub fn traffic(&self, way: Way) -> (u64, u64) {
+        self.shared.traffic.so_far(way)
+    }
+
+    /// Where new connections are passed on to; with a name to resolve, the address dialed last.
     pub fn upstream(&self) -> SocketAddr {
         self.shared.upstream()
     }
 
     /// Passes new connections on to another address. Open ones stay where they are.
     pub fn set_upstream(&self, addr: SocketAddr) {
-        *self.shared.upstream.lock().unwrap_or_else(PoisonError::into_inner) = addr;
+        self.shared.set_upstream(addr);
     }
 
     /// The open connections, oldest first.
@@ -114,23 +122,45 @@ impl Link {
     /// Puts a fault in force, or arms it. When this returns, the next octet is subject to it; cuts
     /// without a point are done, and a refusing port refuses.
     pub async fn inject(&self, injection: impl Into<Injection>) -> Result<FaultId, FaultError> {
-        let injection = injection.into();
-        injection.check()?;
-        let frame = match &injection.at {
-            Some(_) if !self.shared.scan => {
-                return Err(FaultError::NotScanning { link: self.name().to_owned() });
-            }
-            Some(point) => point.name()?,
-            None => None,
-        };
-        let (refuses, once) = (injection.fault == Fault::Refuse, self.acts_once(&injection));
+        self.put(injection.into(), None).await
+    }
+
+    /// Changes a fault in force, at one moment: every octet is subject to it as it was or as it is. It
+    /// keeps its place among the others and what it has counted, is drawn anew for each connection, and
+    /// has another id from now on.
+    pub async fn replace(
+        &self,
+        id: FaultId,
+        injection: impl Into<Injection>,
+    ) -> Result<FaultId, FaultError> {
+        self.put(injection.into(), Some(id)).await
+    }
+
+    async fn put(&self, injection: Injection, old: Option<FaultId>) -> Result<FaultId, FaultError> {
+        if injection.at.is_some() && !self.shared.scan {
+            injection.check()?;
+            return Err(FaultError::NotScanning { link: self.name().to_owned() });
+        }
+        let frame = injection.named()?;
+        let once = self.acts_once(&injection);
+        let mut refuses = injection.fault == Fault::Refuse;
         let (confirmed, mut confirmations) = mpsc::channel(1);
         let id = {
             let mut table = self.shared.write();
             if table.stopped {
                 return Err(self.stopped());
             }
-            let entry = table.add(injection, frame);
+            let entry = match old {
+                None => table.add(injection, frame),
+                Some(id) => {
+                    let Some((old, entry)) = table.replace(id, injection, frame) else {
+                        return Err(FaultError::Unknown { id, link: self.name().to_owned() });
+                    };
+                    refuses |= old.injection.fault == Fault::Refuse;
+                    self.shared.record(None, Instant::now(), What::Lifted { fault: id });
+                    entry
+                }
+            };
             let Injection { fault, at, .. } = &entry.injection;
             let injected = What::Injected {
                 fault: entry.id,
@@ -145,7 +175,7 @@ impl Link {
                     }
                 }
             }
-            table.wake_all();
+            table.wake(fault.stirs());
             entry.id
         };
         drop(confirmed);
@@ -164,7 +194,7 @@ impl Link {
 
     /// Takes a fault out of force. One that ended by itself is lifted already: that is no error.
     pub async fn lift(&self, id: FaultId) -> Result<(), FaultError> {
-        if self.shared.read().counters(id).is_none() {
+        if !self.shared.read().knows(id) {
             return Err(FaultError::Unknown { id, link: self.name().to_owned() });
         }
         match retire(&self.shared, id) {
@@ -184,6 +214,11 @@ impl Link {
     /// The faults in force or armed, in the order of injection.
     pub fn active(&self) -> Vec<Active> {
         self.shared.read().active()
+    }
+
+    /// Whether a fault is in force or armed, and not over.
+    pub fn has(&self, id: FaultId) -> bool {
+        self.shared.read().has(id)
     }
 
     /// How often a fault fired, also after it was lifted; 0 for one never injected.
@@ -225,6 +260,6 @@ fn retire(shared: &Shared, id: FaultId) -> Option<Fault> {
     let mut table = shared.write();
     let entry = table.remove(id)?;
     shared.record(None, Instant::now(), What::Lifted { fault: id });
-    table.wake_all();
+    table.wake(false);
     Some(entry.injection.fault.clone())
 }

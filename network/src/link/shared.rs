@@ -11,12 +11,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::clock::Clock;
+use super::{clock::Clock, traffic::Traffic};
 use crate::{
     event::{Event, Tap, What},
     fault::table::{Entry, Table},
     seed::Seed,
-    wire::Way,
+    wire::{CutHow, Way},
 };
 
 pub(super) struct Shared {
@@ -27,6 +27,11 @@ pub(super) struct Shared {
     pub(super) dial_deadline: Duration,
     pub(super) taps: Vec<Arc<dyn Tap>>,
     pub(super) upstream: Mutex<SocketAddr>,
+    /// A host and port, resolved at each dial; then `upstream` is the last address dialed.
+    pub(super) upstream_name: Option<String>,
+    /// What a client gets when the upstream cannot be reached.
+    pub(super) undialed: CutHow,
+    pub(super) traffic: Traffic,
     pub(super) table: RwLock<Table>,
     /// Wakes the supervisor: something expired, was spent, or concerns the door.
     pub(super) nudge: Notify,
@@ -36,6 +41,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn upstream(&self) -> SocketAddr {
         *self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_upstream(&self, addr: SocketAddr) {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = addr;
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Table> {

@@ -79,7 +79,7 @@ impl Supervisor {
     }
 
     /// Lifts what has expired or is spent, and sees to the door.
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         let now = Instant::now();
         self.pause = self.pause.filter(|until| *until > now);
         let over: Vec<FaultId> = {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Side, Way, fault::CATALOGUE};
+use gauntlet_network::{
+    Edge, Fault, FaultId, Injection, Point, Side, Way,
+    fault::{CATALOGUE, Toxic},
+};
 
 use crate::rig::*;
 
@@ -148,6 +151,7 @@ fn every_fault_survives_its_file_format_under_its_catalogued_name() {
         Fault::Hold { delay },
         Fault::Corrupt { byte: 0, xor: 1 },
         Fault::Truncate { keep: 0 },
+        Fault::Toxic { way: Some(Way::ToClient), toxic: Toxic::Timeout { timeout: 1 } },
     ];
     assert_eq!(faults.len(), CATALOGUE.len());
     for (fault, about) in faults.into_iter().zip(CATALOGUE) {

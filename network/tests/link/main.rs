@@ -27,5 +27,8 @@ mod frames;
 /// What is refused, read back, counted; shares, numbers, durations.
 mod injections;
 
+/// The toxics of Toxiproxy, and changing a fault in force.
+mod toxics;
+
 /// What taps hear, and in which order.
 mod taps;

@@ -20,11 +20,7 @@ use super::{
     },
     Connection,
 };
-use crate::{
-    event::What,
-    fault::effect::Undialed,
-    wire::{CutHow, Side},
-};
+use crate::{event::What, fault::effect::Undialed, wire::Side};
 
 /// An attempt under way.
 pub(super) type Dial = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
@@ -48,12 +44,20 @@ impl Connection {
                 return self.stillborn;
             }
             let (upstream, deadline) = (self.shared.upstream(), self.shared.dial_deadline);
+            let name = self.shared.upstream_name.clone();
             self.dial = Some(Box::pin(async move {
-                let dialed = tokio::time::timeout(deadline, dial(upstream)).await;
+                let mut last = upstream;
+                let attempt = async {
+                    match name {
+                        Some(name) => dial_name(&name, &mut last).await,
+                        None => dial(upstream).await,
+                    }
+                };
+                let dialed = tokio::time::timeout(deadline, attempt).await;
                 let late = || {
                     io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {deadline:?}"))
                 };
-                (upstream, dialed.unwrap_or_else(|_| Err(late())))
+                (last, dialed.unwrap_or_else(|_| Err(late())))
             }));
         }
         let Some(dial) = &mut self.dial else { return false };
@@ -62,15 +66,35 @@ impl Connection {
         match dialed {
             Ok(stream) => {
                 self.broker = Peer::new(stream);
+                if self.shared.upstream_name.is_some() {
+                    self.shared.set_upstream(upstream);
+                }
                 self.record(What::Dialed { upstream });
             }
             Err(error) => {
                 self.record(What::DialFailed { upstream, error: error.to_string() });
-                self.cut(Side::Both, CutHow::Rst);
+                self.cut(Side::Both, self.shared.undialed);
             }
         }
         true
     }
+}
+
+/// Looks a host and port up and connects to the first of its addresses that answers; `last` is the one
+/// tried last.
+async fn dial_name(name: &str, last: &mut SocketAddr) -> io::Result<TcpStream> {
+    let host = if name.starts_with(':') { format!("localhost{name}") } else { name.to_owned() };
+    let mut failed = None;
+    for addr in tokio::net::lookup_host(&host).await? {
+        *last = addr;
+        match dial(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("{name:?} has no address"))
+    }))
 }
 
 /// Connects. If it is given up meanwhile, an upstream that has accepted already gets RST.

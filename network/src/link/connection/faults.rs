@@ -59,7 +59,9 @@ impl Connection {
                 Kind::Cut => way == met.unwrap_or(Way::ToBroker),
                 _ => way.within(fault.way()),
             };
-            if let (true, Some(effect)) = (here, fault.effect(seed.derive(&way.to_string()))) {
+            let fresh = entry.is_older_than(self.id);
+            let effect = fault.effect(seed.derive(&way.to_string()), fresh);
+            if let (true, Some(effect)) = (here, effect) {
                 self.lane(way).add(Arc::clone(entry), effect);
             }
         }
@@ -70,17 +72,26 @@ impl Connection {
         (self.version, self.latest) = (table.version, table.last_id());
         let now = Instant::now();
         let in_force = |id: FaultId| table.entries.iter().any(|entry| entry.id == id);
+        self.succeed(table, now);
         for lane in [&mut self.to_broker, &mut self.to_client] {
             lane.forget(in_force, now);
         }
-        if let Some((id, Greeting::Ignore)) = self.greeted
-            && !in_force(id)
-        {
-            self.greeted = None;
-            // One it had no time to touch was never ignored.
-            if self.fired.contains(&id) {
-                self.cut(Side::Both, CutHow::Rst);
+        // One it had no time to touch was never ignored.
+        let ignored = |(id, greeting)| {
+            greeting == Greeting::Ignore && self.fired.contains(&id) && !in_force(id)
+        };
+        let ignored = self.greeted.is_some_and(ignored);
+        self.greeted = self.greeted.filter(|(id, _)| in_force(*id));
+        self.fired.retain(|id| in_force(*id));
+        self.done.retain(|id| in_force(*id));
+        self.met.retain(|(id, _)| in_force(*id));
+        for lane in [Way::ToBroker, Way::ToClient] {
+            if let Some((side, how)) = self.lane(lane).parting.take() {
+                self.cut(side, how);
             }
+        }
+        if ignored {
+            self.cut(Side::Both, CutHow::Rst);
         }
         let (seed, id) = (self.shared.seed, self.id);
         let concerned = |entry: &&Arc<Entry>| entry.concerns(seed, id, &self.orders.grants);
@@ -98,6 +109,26 @@ impl Connection {
             let armed =
                 table.armed(lane.way).filter(|entry| fresh.iter().any(|f| f.id == entry.id));
             lane.armed = armed.cloned().collect();
+            lane.acting.sort_by_key(|acting| table.place(acting.entry.id));
+        }
+    }
+
+    /// Faults that were changed go on where they were, and know what they knew.
+    fn succeed(&mut self, table: &Table, now: Instant) {
+        let (link, id) = (self.shared.seed, self.id);
+        for lane in [&mut self.to_broker, &mut self.to_client] {
+            let way = lane.way;
+            let heir = |old: &Entry| {
+                let entry = table.heir(old)?;
+                let seed = entry.seed(link, id).derive(&way.to_string());
+                let fresh = entry.is_older_than(id);
+                let effect = entry
+                    .concerns(link, id, &self.orders.grants)
+                    .then(|| entry.injection.fault.effect(seed, fresh))
+                    .flatten();
+                Some((Arc::clone(entry), effect))
+            };
+            lane.succeed(heir, now);
         }
     }
 }

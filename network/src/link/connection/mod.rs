@@ -14,7 +14,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -144,6 +144,8 @@ impl Connection {
         }
         self.plain = false;
         loop {
+            // Before it looks at the table: whoever changes that from now on sees that it is not quiet.
+            self.orders.quiet.store(false, SeqCst);
             self.next = None;
             let mut moved = self.look(shared);
             for way in Way::BOTH {
@@ -156,6 +158,8 @@ impl Connection {
             moved |= self.reach(cx);
             if !moved {
                 self.orders.confirm(self.latest);
+                let quiet = self.to_broker.is_quiet() && self.to_client.is_quiet();
+                self.orders.quiet.store(quiet && !self.broker.is_absent(), SeqCst);
                 ready!(self.until_next(cx, shared));
             }
         }
@@ -302,6 +306,7 @@ impl Connection {
             return Came::Other;
         }
         lane.read(bytes, &notes);
+        shared.traffic.received(way, bytes.len());
         if open.leaving.is_some() {
             return Came::Other;
         }
@@ -311,6 +316,10 @@ impl Connection {
             self.obey(&table);
         }
         let (_, sink, lane, mut notes) = self.parts(way, shared);
+        if lane.input != Input::Open {
+            // The lifting of a fault has just cut it.
+            return Came::Other;
+        }
         let step = if lane.is_clear() {
             lane.relay(bytes, sink, cx, &mut notes)
         } else {
@@ -332,9 +341,15 @@ impl Connection {
         if changed {
             self.obey(&table);
         }
+        let before = Instant::now();
         let (_, sink, lane, mut notes) = self.parts(way, shared);
         let step = lane.step(sink, cx, &mut notes);
         drop(table);
+        if matches!(step, Step::Idle(_)) {
+            // What was due by then has had its say.
+            let alarm = self.lane(way).alarm().filter(|at| *at > before);
+            self.by(alarm);
+        }
         self.take(way, step, shared) | changed
     }
 

@@ -13,7 +13,7 @@ use crate::{
         effect::{Gate, OPEN},
         table::Act,
     },
-    wire::CutHow,
+    wire::{CutHow, Side},
 };
 
 impl Lane {
@@ -53,13 +53,24 @@ impl Lane {
         notes: &mut Notes<'_>,
     ) -> Result<Gate, Step> {
         let mut all = if self.lost { Gate::Swallow } else { OPEN };
-        for Acting { entry, effect } in &mut self.acting {
+        let (mut waiting, mut dropped) = (waiting, None);
+        for at in 0..self.acting.len() {
+            let Acting { entry, effect } = &mut self.acting[at];
             let gate = effect.gate(now, waiting);
             if gate.touches(waiting) {
                 notes.fire_once(entry, Some(self.way));
             }
             match gate {
                 Gate::Cut(side, how) => return Err(Step::Cut(entry.id, side, how)),
+                Gate::Close => return self.close(at, now),
+                // Only what those before it let through comes to be dropped, and nothing of it further.
+                Gate::Drop(_) => {
+                    if matches!(all, Gate::Pass(_)) && dropped.is_none() {
+                        dropped = Some(all.and(gate));
+                        (self.dropper, waiting) = (at, 0);
+                    }
+                    continue;
+                }
                 Gate::Swallow if waiting > 0 => {
                     self.lost = true;
                     self.lost_both |= entry.injection.fault.way().is_none();
@@ -69,7 +80,29 @@ impl Lane {
             }
             all = all.and(gate);
         }
-        Ok(all)
+        Ok(dropped.unwrap_or(all))
+    }
+
+    /// A fault ends the stream, and the connection with it, when those behind it let the end pass.
+    fn close(&mut self, at: usize, now: Instant) -> Result<Gate, Step> {
+        let (before, behind) = self.acting.split_at_mut(at + 1);
+        match behind.iter_mut().fold(OPEN, |all, acting| all.and(acting.effect.ending(now))) {
+            Gate::Wait(until) => Ok(Gate::Wait(until)),
+            _ => Err(Step::Cut(before[at].entry.id, Side::Both, CutHow::Fin)),
+        }
+    }
+
+    /// Octets vanish on their way: those in front of the fault that drops them had passed them.
+    pub(super) fn vanish(&mut self, octets: usize, now: Instant) -> Step {
+        let upto = self.dropper.min(self.acting.len().saturating_sub(1));
+        for Acting { effect, .. } in self.acting.iter_mut().take(upto + 1) {
+            effect.wrote(now, octets);
+        }
+        if let Some(Acting { entry, .. }) = self.acting.get(upto) {
+            entry.counters.bytes.fetch_add(octets as u64, Relaxed);
+        }
+        self.passed(octets);
+        Step::Moved
     }
 
     /// The queue is empty: may the end of the stream pass?
@@ -97,7 +130,7 @@ impl Lane {
             Gate::Pass(_) if sink.is_absent() && how == CutHow::Fin => Step::Idle(None),
             Gate::Pass(_) => Step::End(how),
             Gate::Wait(until) => Step::Idle(until),
-            Gate::Swallow | Gate::Cut(..) => Step::Idle(None),
+            Gate::Swallow | Gate::Drop(_) | Gate::Close | Gate::Cut(..) => Step::Idle(None),
         }
     }
 }

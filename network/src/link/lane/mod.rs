@@ -80,6 +80,10 @@ pub(super) struct Lane {
     pub(super) lost: bool,
     /// The same, the fault concerning both ways.
     pub(super) lost_both: bool,
+    /// Which fault drops what waits, when the gate says that one does.
+    dropper: usize,
+    /// What the lifting of a fault does to the connection.
+    pub(super) parting: Option<(Side, CutHow)>,
     /// Holds in force, and until when.
     pub(super) held: Vec<(FaultId, Instant)>,
     pub(super) near: Option<Scanner>,
@@ -100,6 +104,8 @@ impl Lane {
             end_due: None,
             lost: false,
             lost_both: false,
+            dropper: 0,
+            parting: None,
             held: Vec::new(),
             near: scanner(),
             far: scanner(),
@@ -118,6 +124,21 @@ impl Lane {
             && !self.lost
     }
 
+    /// Whether it holds nothing back and no fault on it waits for anything.
+    pub(super) fn is_quiet(&self) -> bool {
+        let quiet = |Acting { effect, .. }: &Acting| {
+            effect.reads()
+                && effect.alarm().is_none()
+                && effect.parting().is_none()
+                && effect.undialed().is_none()
+        };
+        self.queue.octets() == 0
+            && self.held.is_empty()
+            && !self.lost
+            && self.input == Input::Open
+            && self.acting.iter().all(quiet)
+    }
+
     /// Whether every fault lets the source be read from.
     pub(super) fn reads(&self) -> bool {
         self.acting.iter().all(|acting| acting.effect.reads())
@@ -133,7 +154,7 @@ impl Lane {
     fn due(&mut self, octets: usize, notes: &mut Notes<'_>) -> Instant {
         let mut due = Instant::now();
         for Acting { entry, effect } in &mut self.acting {
-            if effect.delays() {
+            if effect.delays() && (octets > 0 || effect.delays_end()) {
                 due += effect.delay();
                 entry.counters.bytes.fetch_add(octets as u64, Relaxed);
                 notes.fire_once(entry, Some(self.way));
@@ -169,7 +190,14 @@ impl Lane {
             Ok(gate) => gate,
             Err(step) => return step,
         };
-        self.held.retain(|(_, until)| *until > now);
+        self.held.retain(|(id, until)| {
+            let over = *until <= now;
+            if let (true, Some(entry)) = (over, self.armed.iter().find(|entry| entry.id == *id)) {
+                entry.held();
+                notes.shared.nudge.notify_one();
+            }
+            !over
+        });
         if let Some(until) = self.held.iter().map(|(_, until)| *until).max() {
             return Step::Idle(Some(until));
         }
@@ -205,7 +233,11 @@ impl Lane {
             self.passed(run);
             return Step::Moved;
         }
-        let run = if let Gate::Pass(n) = gate { run.min(n) } else { run };
+        let run = match gate {
+            Gate::Drop(n) => return self.vanish(run.min(n), Instant::now()),
+            Gate::Pass(n) => run.min(n),
+            _ => run,
+        };
         let Some(open) = sink.writable() else {
             return if sink.is_absent() { Step::Idle(None) } else { Step::Stray };
         };
@@ -225,6 +257,7 @@ impl Lane {
             Poll::Ready(Err(error)) => return Step::Broken(error),
         };
         notes.heard(self.way.sink(), self.way, &mut self.far, &head[..written], before);
+        notes.shared.traffic.sent(self.way, written);
         for Acting { entry, effect } in &mut self.acting {
             if effect.gate(before, usize::MAX).touches(usize::MAX) {
                 entry.counters.bytes.fetch_add(written as u64, Relaxed);
@@ -266,6 +299,7 @@ impl Lane {
         if let Some(before) = before {
             notes.heard(self.way.sink(), self.way, &mut self.far, passed, before);
         }
+        notes.shared.traffic.sent(self.way, written);
         if self.scan {
             self.plan.passed(passed);
         }
@@ -284,14 +318,55 @@ impl Lane {
 
     /// The faults on it are those of the table again: what was planned or held by others is not.
     pub(super) fn forget(&mut self, in_force: impl Fn(FaultId) -> bool, now: Instant) {
-        let before = self.acting.len();
-        self.acting.retain(|acting| in_force(acting.entry.id));
-        if self.acting.len() < before && !self.acting.iter().any(|acting| acting.effect.delays()) {
-            self.queue.release(now);
-            self.end_due = None;
+        let mut delayed = false;
+        self.acting.retain(|Acting { entry, effect }| {
+            let stays = in_force(entry.id);
+            if !stays {
+                delayed |= effect.delays();
+                self.parting = self.parting.or(effect.parting());
+            }
+            stays
+        });
+        if delayed {
+            self.delay_anew(now);
         }
         self.held.retain(|(id, _)| in_force(*id));
         self.plan.forget(|entry| in_force(entry.id) || entry.spent.load(Relaxed));
+    }
+
+    /// Faults that were changed go on in their places: `heir` says what became of one, and its effect,
+    /// if it concerns this connection.
+    pub(super) fn succeed(
+        &mut self,
+        heir: impl Fn(&Entry) -> Option<(Arc<Entry>, Option<Box<dyn Effect>>)>,
+        now: Instant,
+    ) {
+        let mut delayed = false;
+        self.acting.retain_mut(|acting| {
+            let Some((entry, effect)) = heir(&acting.entry) else { return true };
+            delayed |= acting.effect.delays();
+            let Some(mut effect) = effect else { return false };
+            effect.resume(acting.effect.carry());
+            *acting = Acting { entry, effect };
+            true
+        });
+        if delayed {
+            self.delay_anew(now);
+        }
+    }
+
+    /// Whatever waits waits for the faults there are now, from now on.
+    fn delay_anew(&mut self, now: Instant) {
+        self.queue.release(now);
+        self.end_due = None;
+        for Acting { effect, .. } in self.acting.iter_mut().filter(|a| a.effect.delays()) {
+            self.queue.delay(effect.delay());
+        }
+    }
+
+    /// When it is to be looked at again though nothing happens.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.acting.iter().filter_map(|acting| acting.effect.alarm()).min()
     }
 
     /// One more fault is at work on it, also on what waits already.

@@ -1,0 +1,91 @@
+//! A Toxiproxy behind the link: the core suite passes through one, and what it played it is known to have touched.
+
+use std::process::{Command, Output, Stdio};
+
+use gauntlet_harness::history::What;
+use gauntlet_harness::judge::load;
+
+use crate::support::{broker, skip};
+use crate::toxiproxy::Proxy;
+
+/// Its image; `images/build.sh toxiproxy` makes one that is ours.
+const IMAGE: &str = "ghcr.io/shopify/toxiproxy:2.12.0";
+
+fn run(args: &[&str], network: &str, out: &std::path::Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
+    command.arg("run").args(args).args(["--network", network, "--out"]).arg(out);
+    command.env_remove("GAUNTLET_BROKER").output().expect("the command runs")
+}
+
+fn passed(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Steps that were fired by a toxic, by the notes in a run's history.
+fn by_toxics(run: &std::path::Path) -> Vec<String> {
+    let (_, history) = load(run).expect("the run was kept");
+    let notes = history.events().iter().filter_map(|e| match &e.what {
+        What::Fired { note, .. } if note.contains("of Toxiproxy") => Some(note.clone()),
+        _ => None,
+    });
+    notes.collect()
+}
+
+#[test]
+fn the_core_suite_passes_through_a_toxiproxy_in_a_container() {
+    let Some(_broker) = broker("container") else { return };
+    let there =
+        Command::new("docker").args(["image", "inspect", IMAGE]).stdout(Stdio::null()).status();
+    if !there.is_ok_and(|status| status.success()) {
+        return skip(
+            "the image of a Toxiproxy",
+            "it is not here; images/build.sh toxiproxy makes it",
+        );
+    }
+    let out = tempfile::tempdir().expect("a directory");
+    let out = out.path().join("runs");
+    passed(&run(&["--jobs", "4"], "toxiproxy", &out));
+    for scenario in ["latency", "bandwidth", "blackhole"] {
+        assert!(
+            !by_toxics(&out.join(scenario)).is_empty(),
+            "{scenario} was not played by Toxiproxy"
+        );
+    }
+}
+
+#[test]
+fn our_own_toxiproxy_plays_what_the_real_one_plays() {
+    let proxy = crate::support::RUNTIME.block_on(Proxy::start(&["-proxy-metrics"]));
+    let out = tempfile::tempdir().expect("a directory");
+    let out = out.path().join("runs");
+    let url = format!("http://{}", proxy.addr);
+    let scenarios = ["steady", "latency", "bandwidth", "blackhole", "rst-idle", "broker-restart"];
+    passed(&run(&scenarios, &url, &out));
+    let fired = by_toxics(&out.join("blackhole"));
+    assert_eq!(
+        fired.first().map(String::as_str),
+        Some("timeout_upstream and timeout_downstream of Toxiproxy")
+    );
+    assert!(by_toxics(&out.join("rst-idle")).is_empty(), "the link itself resets");
+}
+
+#[test]
+fn what_cannot_be_put_together_is_said_and_what_to_do() {
+    let out = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
+    command.args(["run", "steady", "--network", "toxiproxy", "--broker", "embedded", "--out"]);
+    let output = command.arg(out.path().join("runs")).output().expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("--broker container") && said.contains("--network http://"), "{said}");
+    let nothing = run(&["steady"], "http://127.0.0.1:1", &out.path().join("runs"));
+    let said = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert_eq!(nothing.status.code(), Some(3), "{said}");
+    assert!(said.contains("127.0.0.1:1") && said.contains("nothing answers"), "{said}");
+}
