@@ -150,7 +150,9 @@ fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoc
     let Some(arrived) = d.at_client.filter(|_| !settled && !handled && !cancelled) else { return };
     let Some(last) = work.last(until) else { return };
     let from = last.map_or(arrived, |last| last.max(arrived));
-    let bound = HELD_AT_MOST.as_nanos() as u64 + case.ledger.starved(from.ns, until);
+    // A machine that is busy all the time excuses as much again, and not for ever.
+    let bound = HELD_AT_MOST.as_nanos() as u64;
+    let bound = bound + case.ledger.starved(from.ns, until).min(bound);
     // It may have let go of the connection behind a fault; what it says on it later shows that it did not.
     let connection = case.ledger.connections.get(&epoch.conn);
     let kept = connection.is_some_and(|c| c.spoke.last().is_some_and(|m| m.ns > from.ns + bound));
