@@ -55,6 +55,12 @@ pub enum Argument {
     DeadLetterKey(Name),
     MaxPriority(u8),
     Quorum,
+    Stream,
+    MaxAge(u8),
+    Segment(u8),
+    Offset(i8),
+    OffsetByName(u8),
+    Filter(bool),
     DeliveryLimit(u8),
     SingleActive,
     Priority(i8),
@@ -81,6 +87,18 @@ impl Argument {
             }
             Argument::MaxPriority(n) => ("x-max-priority", int(n.into())),
             Argument::Quorum => ("x-queue-type", Value::text("quorum")),
+            Argument::Stream => ("x-queue-type", Value::text("stream")),
+            Argument::MaxAge(n) => ("x-max-age", Value::text(format!("{n}s"))),
+            Argument::Segment(n) => ("x-stream-max-segment-size-bytes", int(n.into())),
+            Argument::Offset(n) => ("x-stream-offset", Value::I8(n)),
+            Argument::OffsetByName(n) => {
+                let known = ["first", "last", "next", "5s", "5", "newest"];
+                ("x-stream-offset", Value::text(known[usize::from(n) % known.len()]))
+            }
+            Argument::Filter(wanted) => {
+                let key = if wanted { "x-stream-filter" } else { "x-stream-filter-value" };
+                (key, Value::text("f"))
+            }
             Argument::DeliveryLimit(n) => ("x-delivery-limit", int(n.into())),
             Argument::SingleActive => ("x-single-active-consumer", Value::Bool(true)),
             Argument::Priority(n) => ("x-priority", Value::I8(n)),

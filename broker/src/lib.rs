@@ -11,7 +11,9 @@
 //!
 //! # Where it differs from RabbitMQ 4.0
 //!
-//! - No streams (540 on a valid declaration), no clustering, no TLS, no AMQP 1.0, no plugins, no topic permissions.
+//! - No clustering, no TLS, no AMQP 1.0, no stream protocol, no plugins, no topic permissions.
+//! - A stream is kept in memory, and a chunk of it is one message: an offset of `last` or of a time is exact to the message,
+//!   and a filter lets nothing through that is not wanted. How many messages it has is known at once.
 //! - A publish is confirmed when it is in its queues, which takes no time, so confirms come in order and early;
 //!   RabbitMQ may tell them later and in other groups.
 //! - What happens on one connection happens at once and in order: a message is delivered to another channel before

@@ -152,6 +152,26 @@ async fn queues() {
 }
 
 #[tokio::test]
+async fn streams() {
+    let it = Served::start().await;
+    let whole = r#"{"durable":true,"arguments":{"x-queue-type":"stream"}}"#;
+    it.check("PUT", "queues/%2F/s", whole, 201, "").await;
+    let message =
+        r#"{"routing_key":"s","payload":"x","payload_encoding":"string","properties":{}}"#;
+    it.check("POST", "exchanges/%2F/amq.default/publish", message, 200, "true").await;
+    let refused = "540 basic.get not supported by stream queues queue 's' in vhost '/'";
+    let take = r#"{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}"#;
+    it.check("POST", "queues/%2F/s/get", take, 400, refused).await;
+    let refused = "queue.purge not supported by stream queues queue 's' in vhost '/'";
+    it.check("DELETE", "queues/%2F/s/contents", "", 400, refused).await;
+    let queue = it.json("queues/%2F/s").await;
+    assert_eq!(queue["type"], "stream");
+    assert_eq!((&queue["messages"], &queue["messages_ready"]), (&1.into(), &1.into()));
+    it.check("DELETE", "queues/%2F/s?if-empty=true", "", 204, "").await;
+    it.stop().await;
+}
+
+#[tokio::test]
 async fn exchanges_and_bindings() {
     let it = Served::start().await;
     let at = "exchanges/%2F/x1";

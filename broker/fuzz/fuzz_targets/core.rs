@@ -321,7 +321,7 @@ impl Run {
         let pattern = |which: u8| [".*", "", "^a", "b|c", "^$", "("][usize::from(which) % 6];
         match operator {
             Operator::Policy { on, name, pattern: which, apply_to, priority, says } => {
-                let kinds = ["all", "queues", "classic_queues", "quorum_queues", "exchanges"];
+                let kinds = ["all", "queues", "classic_queues", "quorum_queues", "streams", "exchanges"];
                 let apply_to = kinds[usize::from(apply_to) % kinds.len()];
                 let says = client::policy(&says);
                 let (vhost, pattern) = (vhost(on), pattern(which));

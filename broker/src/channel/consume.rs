@@ -4,7 +4,8 @@ use super::publish::REPLY_TO;
 use super::{ConsumerOf, Resource};
 use crate::core::{At, Core};
 use crate::look::events::Event;
-use crate::model::queue::Consumer;
+use crate::model::queue::stream::Filter;
+use crate::model::queue::{Consumer, consuming};
 use crate::model::user::Access;
 use crate::model::{ConsumerId, Name, queue_in};
 use crate::wire::error::refuse;
@@ -36,22 +37,26 @@ impl Core {
         let now = self.now;
         let Some(queue) = self.model.queues.get_mut(&id) else { return Ok(()) };
         let shown = queue_in(&queue.vhost, &name);
-        if queue.is_quorum && is_limited {
+        let priority = consuming::check(queue, &consume.arguments)?;
+        let reader = match &queue.stream {
+            Some(_) if prefetch == 0 => {
+                refuse!(PreconditionFailed, "consumer prefetch count is not set for stream {shown}")
+            }
+            Some(_) if consume.no_ack => {
+                refuse!(NotImplemented, "automatic acknowledgement not supported by stream {shown}")
+            }
+            Some(stream) if !is_limited => {
+                let start = consuming::start(&consume.arguments, self.config.epoch + now)?;
+                Some(stream.reader(start, Filter::of(&consume.arguments)))
+            }
+            _ => None,
+        };
+        let is_replicated = queue.is_quorum || queue.stream.is_some();
+        if is_replicated && is_limited {
             refuse!(NotImplemented, "{shown} does not support global qos");
         }
-        let priority = match consume.arguments.get("x-priority") {
-            None => 0,
-            Some(value) => match value.as_int() {
-                Some(priority) => priority,
-                None => refuse!(
-                    PreconditionFailed,
-                    "invalid arg 'x-priority' for {shown}: \"expected integer, got {}\"",
-                    value.type_name()
-                ),
-            },
-        };
-        // A quorum queue does not know exclusive consumers, and takes them as any other.
-        let exclusive = consume.exclusive && !queue.is_quorum;
+        // A quorum queue or a stream does not know exclusive consumers, and takes them as any other.
+        let exclusive = consume.exclusive && !is_replicated;
         let taken = queue.is_exclusively_consumed
             || (exclusive && (queue.settings.single_active || !queue.consumers.is_empty()));
         if taken {
@@ -68,6 +73,7 @@ impl Core {
             priority,
             prefetch: if consume.no_ack { 0 } else { prefetch },
             unacked: 0,
+            reader,
             arguments: consume.arguments,
         });
         if let Some(channel) = self.channel(at) {

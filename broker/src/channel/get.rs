@@ -18,8 +18,11 @@ impl Core {
         self.expire(id);
         let now = self.now;
         let Some(queue) = self.model.queues.get_mut(&id) else { return Ok(()) };
+        let shown = queue_in(&queue.vhost, &name);
+        if queue.stream.is_some() {
+            refuse!(NotImplemented, "basic.get not supported by stream queues {shown}");
+        }
         if queue.is_quorum && queue.settings.single_active {
-            let shown = queue_in(&queue.vhost, &name);
             refuse!(
                 ResourceLocked,
                 "cannot obtain access to locked {shown}. basic.get operations are not supported by \

@@ -125,8 +125,10 @@ impl Core {
             self.expire(id);
             self.use_queue(id);
             if let Some(queue) = self.model.queues.get(&id) {
-                messages = u32::try_from(queue.store.len()).unwrap_or(u32::MAX);
-                consumers = queue.consumers.len() as u32;
+                messages = u32::try_from(queue.ready()).unwrap_or(u32::MAX);
+                // A stream does not tell.
+                let told = if queue.stream.is_some() { 0 } else { queue.consumers.len() };
+                consumers = told as u32;
             }
         }
         if let Some(channel) = self.channel(at) {
@@ -174,6 +176,12 @@ impl Core {
         let name = self.queue_meant(at, queue)?;
         self.permit(at, Access::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
+        if let Some(queue) = self.model.queues.get(&id)
+            && queue.stream.is_some()
+        {
+            let shown = queue_in(&queue.vhost, &name);
+            refuse!(NotImplemented, "queue.purge not supported by stream queues {shown}");
+        }
         let messages = self.purge_queue(id);
         if !nowait {
             self.reply(at, &Reply::QueuePurgeOk { messages });
@@ -210,6 +218,8 @@ impl Core {
                     );
                 }
             }
+            // Nothing holds a stream back.
+            let if_unused = if_unused && queue.stream.is_none();
             if if_empty && !queue.store.is_empty() {
                 refuse!(PreconditionFailed, "{shown} not empty");
             }

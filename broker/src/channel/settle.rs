@@ -1,5 +1,7 @@
 //! `basic.ack`, `nack`, `reject`, `recover`, `qos`: settling deliveries, and how many may be open.
 
+use std::collections::BTreeSet;
+
 use super::{Channel, Unacked};
 use crate::core::{At, Core};
 use crate::model::QueueId;
@@ -104,7 +106,12 @@ impl Core {
         }
         let Some(channel) = self.channel(at) else { return Ok(()) };
         let deliveries: Vec<Unacked> = channel.unacked.drain(..).collect();
+        let queues: BTreeSet<QueueId> = deliveries.iter().map(|delivery| delivery.queue).collect();
         self.settle_rejects(at, deliveries, true);
+        // What a stream has next goes out before the answer.
+        for queue in queues {
+            self.pump_stream(queue);
+        }
         Ok(())
     }
 

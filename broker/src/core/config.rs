@@ -10,7 +10,7 @@ pub struct Config {
     pub addr: SocketAddr,
     /// Everything random follows from it.
     pub seed: u64,
-    /// The time since 1970 at which the node's own time is zero.
+    /// The time since 1970 at which the node's own time is zero. A server given none takes the clock's.
     pub epoch: Duration,
     /// The node's name, `rabbit@host`; also the cluster's.
     pub node: String,

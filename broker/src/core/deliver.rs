@@ -1,22 +1,49 @@
 //! Messages into queues, out to consumers, back, and on to dead-letter exchanges.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{At, Core, Dead, wake};
+use super::{At, ConnectionId, Core, Dead, wake};
 use crate::channel::Unacked;
+use crate::connection::Connection;
 use crate::core::send::write_content;
 use crate::core::timers::Timer;
 use crate::faults::Way;
 use crate::model::message::{Message, Reason};
 use crate::model::policy::Overflow;
-use crate::model::queue::{Queue, Ready};
-use crate::model::{Name, QueueId};
+use crate::model::queue::{Consumer, Queue, Ready};
+use crate::model::{ConsumerId, Name, QueueId};
 use crate::wire::reply::Content;
 use crate::wire::{MethodId, Value};
 use rand::Rng as _;
 
-const DELIVER: MethodId = MethodId::of(60, 60);
+pub(super) const DELIVER: MethodId = MethodId::of(60, 60);
+
+/// A message on its way to a consumer.
+pub(super) struct Out {
+    pub to: At,
+    pub queue: QueueId,
+    pub consumer: ConsumerId,
+    pub tag: Name,
+    pub no_ack: bool,
+    /// What the broker adds to it.
+    pub header: Option<(&'static str, Value)>,
+    pub ready: Ready,
+}
+
+/// Whether one more delivery may go to that consumer.
+pub(super) fn can_take(
+    connections: &BTreeMap<ConnectionId, Connection>,
+    consumer: &Consumer,
+) -> bool {
+    if consumer.prefetch > 0 && consumer.unacked >= usize::from(consumer.prefetch) {
+        return false;
+    }
+    let Some(connection) = connections.get(&consumer.connection) else { return false };
+    let Some(channel) = connection.channels.get(&consumer.channel) else { return false };
+    connection.has_room() && channel.has_room() && (consumer.no_ack || channel.has_credit())
+}
 
 impl Core {
     /// The queues a message goes to. The list is to be given back with [`Core::keep_routed`].
@@ -37,6 +64,10 @@ impl Core {
     pub(crate) fn enqueue(&mut self, id: QueueId, message: Arc<Message>) -> bool {
         let now = self.now;
         let Some(queue) = self.model.queues.get_mut(&id) else { return true };
+        if queue.stream.is_some() {
+            self.append(id, &message);
+            return true;
+        }
         let overflow = queue.settings.overflow;
         if overflow != Overflow::DropHead && queue.would_overflow(message.body.len()) {
             if overflow == Overflow::RejectPublishDlx {
@@ -87,6 +118,9 @@ impl Core {
 
     /// Delivers from one queue for as long as there is a message and a consumer for it.
     fn pump(&mut self, id: QueueId, expire: bool) {
+        if self.model.queues.get(&id).is_some_and(|queue| queue.stream.is_some()) {
+            return self.pump_stream(id);
+        }
         let mut expire = expire;
         loop {
             if expire {
@@ -94,32 +128,17 @@ impl Core {
             }
             // What comes up to the head may be past its time.
             expire = true;
-            let Core { model, connections, woken, faults, .. } = self;
+            let Core { model, connections, faults, .. } = self;
             let Some(queue) = model.queues.get_mut(&id) else { return };
             if queue.store.is_empty() || queue.consumers.is_empty() {
                 return;
             }
             let Some(turn) = (0..queue.consumers.len()).find(|at| {
                 let consumer = &queue.consumers[*at];
-                if queue.settings.single_active && queue.active != Some(consumer.id) {
-                    return false;
-                }
-                if consumer.prefetch > 0 && consumer.unacked >= usize::from(consumer.prefetch) {
-                    return false;
-                }
-                connections.get(&consumer.connection).is_some_and(|connection| {
-                    connection.has_room()
-                        && connection
-                            .channels
-                            .get(&consumer.channel)
-                            .is_some_and(|c| c.has_room() && (consumer.no_ack || c.has_credit()))
-                })
+                (!queue.settings.single_active || queue.active == Some(consumer.id))
+                    && can_take(connections, consumer)
             }) else {
                 return;
-            };
-            let to = {
-                let consumer = &queue.consumers[turn];
-                At { connection: consumer.connection, channel: consumer.channel }
             };
             let mut after = Vec::new();
             if faults.is_armed() {
@@ -135,50 +154,59 @@ impl Core {
             let Some(ready) = queue.store.pop() else { return };
             let consumer = &mut queue.consumers[turn];
             let no_ack = consumer.no_ack;
-            let (consumer_id, tag_name) = (consumer.id, consumer.tag.clone());
             if !no_ack {
                 consumer.unacked += 1;
                 queue.unacked += 1;
             }
-            let is_quorum = queue.is_quorum;
-            queue.turn(turn);
-            let Some(connection) = connections.get_mut(&to.connection) else { return };
-            let Some(channel) = connection.channels.get_mut(&to.channel) else { return };
-            channel.last_tag += 1;
-            let tag = channel.last_tag;
-            let message = ready.message.clone();
-            let (redelivered, returns) = (ready.redelivered, ready.returns);
-            let mut is_timed = true;
-            if !no_ack {
-                channel.from_consumers += 1;
-                is_timed = channel.is_timed;
-                channel.unacked.push_back(Unacked {
-                    tag,
-                    queue: id,
-                    consumer: Some(consumer_id),
-                    ready,
-                    at: self.now,
-                });
-            }
-            let content = Content::Deliver {
-                consumer: &tag_name,
-                tag,
-                redelivered,
-                exchange: &message.exchange,
-                routing_key: &message.routing_key,
+            let is_counted = queue.is_quorum && ready.returns > 0;
+            let returns = i64::try_from(ready.returns).unwrap_or(i64::MAX);
+            let out = Out {
+                to: At { connection: consumer.connection, channel: consumer.channel },
+                queue: id,
+                consumer: consumer.id,
+                tag: consumer.tag.clone(),
+                no_ack,
+                header: is_counted.then_some(("x-delivery-count", Value::I64(returns))),
+                ready,
             };
-            if is_quorum && returns > 0 {
-                let count = Value::I64(i64::try_from(returns).unwrap_or(i64::MAX));
-                let props = message.props_with("x-delivery-count", count);
-                write_content(connection, to.channel, content, &props, &message.body);
-            } else {
-                write_content(connection, to.channel, content, &message.props, &message.body);
-            }
-            wake(connection, woken);
-            if !is_timed {
-                self.time_channel(to);
-            }
+            queue.turn(turn);
+            self.hand_out(out);
             self.act_all(after);
+        }
+    }
+
+    /// Sends a delivery that a consumer can take.
+    pub(super) fn hand_out(&mut self, out: Out) {
+        let Out { to, queue, consumer, tag: consumer_tag, no_ack, header, ready } = out;
+        let Core { connections, woken, .. } = self;
+        let Some(connection) = connections.get_mut(&to.connection) else { return };
+        let Some(channel) = connection.channels.get_mut(&to.channel) else { return };
+        channel.last_tag += 1;
+        let tag = channel.last_tag;
+        let (message, redelivered) = (ready.message.clone(), ready.redelivered);
+        let mut is_timed = true;
+        if !no_ack {
+            channel.from_consumers += 1;
+            is_timed = channel.is_timed;
+            let consumer = Some(consumer);
+            channel.unacked.push_back(Unacked { tag, queue, consumer, ready, at: self.now });
+        }
+        let content = Content::Deliver {
+            consumer: &consumer_tag,
+            tag,
+            redelivered,
+            exchange: &message.exchange,
+            routing_key: &message.routing_key,
+        };
+        if let Some((name, value)) = header {
+            let props = message.props_with(name, value);
+            write_content(connection, to.channel, content, &props, &message.body);
+        } else {
+            write_content(connection, to.channel, content, &message.props, &message.body);
+        }
+        wake(connection, woken);
+        if !is_timed {
+            self.time_channel(to);
         }
     }
 
@@ -197,6 +225,10 @@ impl Core {
         let Unacked { queue: id, consumer, mut ready, .. } = delivery;
         let Some(queue) = self.model.queues.get_mut(&id) else { return };
         queue.settled(consumer);
+        if queue.stream.is_some() {
+            // There it still is; who wants it again reads again.
+            return self.is_dirty(id);
+        }
         ready.redelivered |= seen;
         ready.returns += 1;
         if queue.settings.delivery_limit.is_some_and(|most| ready.returns > most) {

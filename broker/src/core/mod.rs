@@ -23,6 +23,8 @@ mod receive;
 
 mod send;
 
+mod streams;
+
 pub(crate) mod timers;
 
 use std::collections::{BTreeMap, VecDeque};

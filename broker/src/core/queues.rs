@@ -7,7 +7,7 @@ use crate::core::timers::Timer;
 use crate::core::{At, ConnectionId, Core};
 use crate::look::events::Event;
 use crate::model::exchange::Target;
-use crate::model::queue::{Queue, Store, arguments};
+use crate::model::queue::{Queue, Store, Stream, arguments};
 use crate::model::{Name, QueueId};
 use crate::wire::{Reply, Table};
 use rand::Rng as _;
@@ -39,6 +39,7 @@ impl Core {
     ) -> QueueId {
         let id = QueueId(self.model.number());
         let is_quorum = arguments::is_quorum(&arguments);
+        let stream = arguments::is_stream(&arguments).then(Box::<Stream>::default);
         let mut queue = Queue {
             id,
             vhost: vhost.clone(),
@@ -51,6 +52,7 @@ impl Core {
             policy: None,
             settings: Default::default(),
             store: Store::quorum(),
+            stream,
             unacked: 0,
             consumers: Vec::new(),
             is_exclusively_consumed: false,

@@ -116,8 +116,7 @@ impl Core {
             Err(other) => Err(other.into_error(&payload[4..])),
         };
         if let Err(error) = result {
-            let error = if error.explanation.is_none() { error } else { error.of(id) };
-            self.fail_connection(at.connection, &error);
+            self.fail_connection(at.connection, &error.of(id));
         }
         self.act_all(fired.after);
     }

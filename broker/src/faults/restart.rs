@@ -68,7 +68,9 @@ impl Core {
         for (_, channel) in std::mem::take(&mut connection.channels) {
             let uncommitted = channel.tx.map(|tx| tx.into_unacked()).unwrap_or_default();
             for delivery in channel.unacked.into_iter().chain(uncommitted) {
-                if let Some(queue) = self.model.queues.get_mut(&delivery.queue) {
+                if let Some(queue) = self.model.queues.get_mut(&delivery.queue)
+                    && queue.stream.is_none()
+                {
                     let mut ready = delivery.ready;
                     ready.redelivered = true;
                     ready.returns += 1;

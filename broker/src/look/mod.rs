@@ -168,15 +168,15 @@ impl Core {
             look.queues.push(QueueLook {
                 name: queue.name.to_string(),
                 vhost: queue.vhost.to_string(),
-                kind: if queue.is_quorum { "quorum" } else { "classic" },
+                kind: queue.kind(),
                 durable: queue.durable,
                 exclusive: queue.owner.is_some(),
                 auto_delete: queue.auto_delete,
                 arguments: queue.arguments.clone(),
                 policy: queue.policy.as_ref().map(ToString::to_string),
-                ready: queue.store.len(),
+                ready: queue.ready(),
                 unacked: queue.unacked,
-                bytes_ready: queue.store.bytes(),
+                bytes_ready: queue.ready_bytes(),
                 consumers: queue.consumers.len(),
                 owner: queue.owner,
             });

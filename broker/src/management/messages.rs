@@ -12,9 +12,9 @@ use super::exchanges::unnamed;
 use super::json::{from_props, to_props};
 use super::route::{Call, Reply, Resource};
 use crate::look::messages::{Settle, Taken};
-use crate::model::exchange_in;
 use crate::model::message::{Message, compact};
 use crate::model::user::Access;
+use crate::model::{exchange_in, queue_in};
 use crate::wire::{AmqpError, Code, Props};
 
 /// The encoding of a payload that is text.
@@ -115,6 +115,10 @@ fn get(call: &mut Call<'_>) -> Reply {
     let truncate = size("truncate")?.unwrap_or(usize::MAX);
     call.permit(Access::Read, Thing::Queue(queue)).map_err(|e| as_client(&e))?;
     super::queues::unlocked(call, queue)?;
+    if call.core.model.queue(vhost, queue).is_some_and(|queue| queue.stream.is_some()) {
+        let shown = queue_in(vhost, queue);
+        return Err(Answer::bad(format!("540 basic.get not supported by stream queues {shown}")));
+    }
     let taken = call.core.take_messages(vhost, queue, count, settle).unwrap_or_default();
     let shown = taken.iter().map(|taken| shown(taken, truncate, always_base64));
     Ok(Answer::ok(shown.collect()))

@@ -9,7 +9,7 @@ use super::route::{Call, Reply, Resource};
 use crate::model::policy::Policy;
 use crate::wire::Value;
 
-/// What a policy can say; streams' and federation's too, which change nothing here.
+/// What a policy can say; federation's too, which changes nothing here.
 const KEYS: &[&str] = &[
     "alternate-exchange",
     "consumer-timeout",

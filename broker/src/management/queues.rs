@@ -134,6 +134,10 @@ fn purge(call: &mut Call<'_>) -> Reply {
     known(call, name).ok_or_else(Answer::unknown)?;
     call.permit(Access::Read, Thing::Queue(name))?;
     unlocked(call, name)?;
+    if known(call, name).is_some_and(|queue| queue.stream.is_some()) {
+        let shown = queue_in(call.vhost(), name);
+        return Err(Answer::bad(format!("queue.purge not supported by stream queues {shown}")));
+    }
     call.core.purge(call.vhost(), name);
     Ok(Answer::done())
 }
@@ -145,7 +149,7 @@ fn delete(call: &mut Call<'_>) -> Reply {
     let head = call.request.head;
     let checks = [
         ("if-empty", !queue.store.is_empty(), "not empty"),
-        ("if-unused", !queue.consumers.is_empty(), "in use"),
+        ("if-unused", !queue.consumers.is_empty() && queue.stream.is_none(), "in use"),
     ];
     call.permit(Access::Configure, Thing::Queue(name))?;
     unlocked(call, name)?;

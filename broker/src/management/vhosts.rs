@@ -23,9 +23,8 @@ pub(super) const RESOURCES: &[Resource] = &[
 
 fn shown(call: &Call<'_>, name: &str) -> Json {
     let queues = call.core.model.queues.values().filter(|queue| &*queue.vhost == name);
-    let (ready, unacked) = queues.fold((0, 0), |(ready, unacked), queue| {
-        (ready + queue.store.len(), unacked + queue.unacked)
-    });
+    let (ready, unacked) = queues
+        .fold((0, 0), |(ready, unacked), queue| (ready + queue.ready(), unacked + queue.unacked));
     let about = call.core.model.vhosts.get(name).map(|vhost| vhost.about.clone());
     let About { description, tags, default_queue_type } = about.unwrap_or_default();
     let about = json!({

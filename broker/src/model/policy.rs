@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Name;
+use super::queue::stream::Retention;
 use super::user::Pattern;
 use crate::wire::Table;
 
@@ -16,7 +17,7 @@ pub struct Policy {
     pub name: Name,
     /// Which names it is for.
     pub pattern: Pattern,
-    /// `all`, `queues`, `classic_queues`, `quorum_queues` or `exchanges`.
+    /// `all`, `queues`, `classic_queues`, `quorum_queues`, `streams` or `exchanges`.
     pub apply_to: String,
     /// The highest one that matches applies.
     pub priority: i64,
@@ -61,6 +62,8 @@ pub struct Settings {
     pub single_active: bool,
     /// Of its deliveries, if not the broker's.
     pub consumer_timeout: Option<Duration>,
+    /// Of a stream, which knows nothing else but the timeout.
+    pub retention: Retention,
 }
 
 impl Settings {
@@ -84,7 +87,13 @@ impl Settings {
         let millis =
             |key: &str| number(key).and_then(|n| u64::try_from(n).ok()).map(Duration::from_millis);
         let size = |key: &str| number(key).and_then(|n| usize::try_from(n).ok());
-        let is_quorum = arguments.str("x-queue-type") == Some("quorum");
+        let consumer_timeout = millis("consumer-timeout");
+        let kind = arguments.str("x-queue-type");
+        if kind == Some("stream") {
+            let retention = Retention::of(arguments, policy);
+            return Settings { consumer_timeout, retention, ..Settings::default() };
+        }
+        let is_quorum = kind == Some("quorum");
         let limit = number("delivery-limit").unwrap_or(DELIVERY_LIMIT);
         Settings {
             ttl: millis("message-ttl"),
@@ -101,7 +110,8 @@ impl Settings {
             delivery_limit: if is_quorum { u64::try_from(limit).ok() } else { None },
             max_priority: arguments.int("x-max-priority").and_then(|n| u8::try_from(n).ok()),
             single_active: arguments.is_true("x-single-active-consumer"),
-            consumer_timeout: millis("consumer-timeout"),
+            consumer_timeout,
+            retention: Retention::default(),
         }
     }
 }
@@ -137,6 +147,32 @@ mod tests {
         assert_eq!(settings.dead_letter_exchange.as_deref(), Some("from argument"));
         assert_eq!(settings.max_length, Some(3));
         assert_eq!(settings.delivery_limit, None);
+    }
+
+    #[test]
+    fn streams_know_only_what_they_keep() {
+        let policy = Policy {
+            name: "p".into(),
+            pattern: Pattern::new(".*").expect("it is an expression"),
+            apply_to: "all".into(),
+            priority: 0,
+            definition: table(&[
+                ("expires", Value::I64(5)),
+                ("max-length-bytes", Value::I64(9)),
+                ("max-age", Value::text("2h")),
+            ]),
+        };
+        let arguments = table(&[
+            ("x-queue-type", Value::text("stream")),
+            ("x-max-length-bytes", Value::I64(3)),
+            ("x-stream-max-segment-size-bytes", Value::I64(7)),
+        ]);
+        let settings = Settings::of(&arguments, Some(&policy));
+        assert_eq!((settings.expires, settings.max_bytes), (None, None));
+        // The policy's limit counts, also where it is the greater one.
+        let max_age = Some(Duration::from_secs(7200));
+        let expect = Retention { max_bytes: Some(9), max_age, segment: Some(7) };
+        assert_eq!(settings.retention, expect);
     }
 
     #[test]

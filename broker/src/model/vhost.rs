@@ -131,10 +131,10 @@ impl VHost {
 
     /// The policy that applies to a queue.
     pub fn policy_for_queue(&self, queue: &Queue) -> Option<&Policy> {
-        let kinds: &[&str] = if queue.is_quorum {
-            &["all", "queues", "quorum_queues"]
-        } else {
-            &["all", "queues", "classic_queues"]
+        let kinds: &[&str] = match queue.kind() {
+            "stream" => &["all", "queues", "streams"],
+            "quorum" => &["all", "queues", "quorum_queues"],
+            _ => &["all", "queues", "classic_queues"],
         };
         self.policy(&queue.name, kinds)
     }

@@ -9,7 +9,7 @@ mod shared;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +53,9 @@ impl Broker {
         let listen = |source| ServerError::Listen { addr: asked, source };
         let (door, addr) = Door::open(asked).map_err(listen)?;
         config.addr = addr;
+        if config.epoch.is_zero() {
+            config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        }
         let shared = Arc::new(Shared::new(Core::new(config)));
         let tasks = TaskTracker::new();
         let over = CancellationToken::new();

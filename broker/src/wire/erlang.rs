@@ -2,9 +2,9 @@
 
 use super::frame::binary;
 
-/// A binary: as text when every octet is printable, else as numbers.
+/// A binary: as text when every octet is printable in Latin-1, else as numbers.
 pub fn pretty(octets: &[u8]) -> String {
-    let printable = |octet: &u8| matches!(octet, b' '..=b'~' | b'\t' | b'\n' | b'\r');
+    let printable = |octet: &u8| matches!(octet, b' '..=b'~' | b'\t' | b'\n' | b'\r' | 0xA0..);
     if octets.is_empty() || !octets.iter().all(printable) {
         return binary(octets);
     }

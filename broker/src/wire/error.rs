@@ -101,10 +101,10 @@ impl AmqpError {
         AmqpError { code: Code::InternalError, explanation: None, method: MethodId::NONE }
     }
 
-    /// The same, blamed on `method` unless a method is blamed already.
+    /// The same, blamed on `method` unless a method is blamed already. RabbitMQ's own crash is nobody's fault.
     #[must_use]
     pub fn of(mut self, method: MethodId) -> AmqpError {
-        if self.method == MethodId::NONE {
+        if self.method == MethodId::NONE && self.explanation.is_some() {
             self.method = method;
         }
         self

@@ -54,6 +54,9 @@ mod dead_letters;
 /// Quorum queues.
 mod quorum;
 
+/// Streams.
+mod streams;
+
 /// Direct reply-to.
 mod reply_to;
 

@@ -81,6 +81,14 @@ pub fn short(text: &str) -> Vec<u8> {
     octets
 }
 
+/// A table of one text.
+pub fn text_table(key: &str, text: &str) -> Vec<u8> {
+    let mut entry = [&short(key)[..], b"S"].concat();
+    entry.extend((text.len() as u32).to_be_bytes());
+    entry.extend(text.as_bytes());
+    [&(entry.len() as u32).to_be_bytes()[..], &entry].concat()
+}
+
 pub fn handshake() -> Vec<u8> {
     handshake_with(0)
 }

@@ -11,5 +11,8 @@ mod hostile;
 /// Faults at exact points, and what is left after them.
 mod faults;
 
+/// Streams over time.
+mod streams;
+
 /// Time: heartbeats, timeouts, what is delayed.
 mod time;

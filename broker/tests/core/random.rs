@@ -5,19 +5,21 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::driver::{Driver, frame, method, open_channels, short};
+use super::driver::{Driver, frame, method, open_channels, short, text_table};
 
 /// One request that a client could make, mostly a sensible one.
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let queue = prop_oneof![Just("a"), Just("b"), Just("amq.rabbitmq.reply-to"), Just("")];
     let exchange = prop_oneof![Just(""), Just("x"), Just("amq.topic"), Just("amq.fanout")];
-    (0..22u8, 1..=2u16, queue, exchange, any::<u8>(), 0..6u8).prop_map(
+    (0..24u8, 1..=2u16, queue, exchange, any::<u8>(), 0..6u8).prop_map(
         |(what, channel, queue, exchange, bits, number)| {
             let tag = [0, 0, 0, 0, 0, 0, 0, number];
             let queue = short(queue);
             let exchange = short(exchange);
             let key = short("k");
             let table = [0, 0, 0, 0];
+            let stream = text_table("x-queue-type", "stream");
+            let first = text_table("x-stream-offset", "first");
             let reserved = [0u8, 0];
             let method = |class, id, parts: &[&[u8]]| method(channel, class, id, &parts.concat());
             match what {
@@ -38,6 +40,8 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
                 16 => method(90, 10 + 10 * u16::from(number % 3), &[]),
                 17 => method(20, 41, &[]),
                 18 => method(20, 10, &[&[0]]),
+                19 => method(50, 10, &[&reserved, &queue, &[2], &stream]),
+                20 => method(60, 20, &[&reserved, &queue, &short(""), &[bits & 4], &first]),
                 _ => {
                     let mut all = method(60, 40, &[&reserved, &exchange, &queue, &[bits & 1]]);
                     let mut header = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, number, 0x10, 0, 2];

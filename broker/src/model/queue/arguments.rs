@@ -1,6 +1,7 @@
 //! The arguments of a queue's declaration, checked as RabbitMQ checks them and refused in its words.
 
 use super::Flags;
+use super::stream::{NoInterval, interval};
 use crate::model::message::LONGEST;
 use crate::model::queue_in;
 use crate::wire::error::refuse;
@@ -53,6 +54,12 @@ const STREAM: &[&str] = &[
     "x-queue-leader-locator",
 ];
 
+/// Octets of a stream's segment at most.
+const LARGEST_SEGMENT: i64 = 3_000_000_000;
+
+/// In place of a reason: RabbitMQ's own process dies of it.
+const CRASH: &str = "crash";
+
 type Check = fn(&Value, &Table) -> Result<(), String>;
 
 /// In RabbitMQ's order: the first failure is the one that is told.
@@ -76,6 +83,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("x-queue-version", queue_version),
     ("x-single-active-consumer", boolean),
     ("x-quorum-initial-group-size", positive),
+    ("x-max-age", max_age),
+    ("x-stream-max-segment-size-bytes", not_negative),
+    ("x-initial-cluster-size", positive),
     ("x-queue-leader-locator", |value, _| {
         one_of(
             value,
@@ -90,7 +100,7 @@ pub fn is_quorum(arguments: &Table) -> bool {
     arguments.str("x-queue-type") == Some("quorum")
 }
 
-/// Whether they ask for a stream, which this broker does not have.
+/// Whether they ask for a stream.
 pub fn is_stream(arguments: &Table) -> bool {
     arguments.str("x-queue-type") == Some("stream")
 }
@@ -104,7 +114,7 @@ fn known(arguments: &Table) -> (&'static [&'static str], &'static str) {
     }
 }
 
-/// Refuses a new queue that RabbitMQ refuses, and a stream, which it would not.
+/// Refuses a new queue that RabbitMQ refuses.
 pub fn check_new(
     vhost: &str,
     name: &str,
@@ -126,7 +136,19 @@ pub fn check_new(
         }
     }
     if is_stream(arguments) {
-        refuse!(NotImplemented, "this broker has no streams");
+        check_sizes(arguments)?;
+    }
+    Ok(())
+}
+
+/// Refuses sizes that a stream cannot have. Whatever is no integer is too large.
+fn check_sizes(arguments: &Table) -> Result<(), AmqpError> {
+    if arguments.int("x-stream-max-segment-size-bytes").is_some_and(|n| n > LARGEST_SEGMENT) {
+        refuse!(PreconditionFailed, "Exceeded max value for x-stream-max-segment-size-bytes");
+    }
+    let filter = arguments.get("x-stream-filter-size-bytes");
+    if filter.is_some_and(|value| value.as_int().is_none_or(|n| !(16..=255).contains(&n))) {
+        refuse!(PreconditionFailed, "Invalid value for  x-stream-filter-size-bytes");
     }
     Ok(())
 }
@@ -162,6 +184,9 @@ fn check(vhost: &str, name: &str, arguments: &Table) -> Result<(), AmqpError> {
         if let Some(value) = arguments.get(key)
             && let Err(why) = check(value, arguments)
         {
+            if why == CRASH {
+                return Err(AmqpError::internal());
+            }
             refuse!(PreconditionFailed, "invalid arg '{key}' for {queue}: {why}");
         }
     }
@@ -254,6 +279,15 @@ fn ttl(value: &Value, _: &Table) -> Result<(), String> {
 
 fn expires(value: &Value, arguments: &Table) -> Result<(), String> {
     if integer(value)? == 0 { Err("{value_zero,0}".to_owned()) } else { ttl(value, arguments) }
+}
+
+fn max_age(value: &Value, arguments: &Table) -> Result<(), String> {
+    text(value, arguments)?;
+    match interval(value.as_str().unwrap_or("0")) {
+        Ok(_) => Ok(()),
+        Err(NoInterval::Refused) => Err("invalid_max_age".to_owned()),
+        Err(NoInterval::NoNumber) => Err(CRASH.to_owned()),
+    }
 }
 
 fn max_priority(value: &Value, arguments: &Table) -> Result<(), String> {

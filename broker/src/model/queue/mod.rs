@@ -2,11 +2,16 @@
 
 pub mod arguments;
 
+pub mod consuming;
+
 pub mod store;
+
+pub mod stream;
 
 use std::time::Duration;
 
 pub use store::{Ready, Store};
+pub use stream::Stream;
 
 use super::policy::Settings;
 use super::{ConsumerId, Name, QueueId, queue_in, same};
@@ -56,6 +61,8 @@ pub struct Queue {
     pub settings: Settings,
     /// What is ready.
     pub store: Store,
+    /// If it is a stream: everything that is in it. Then nothing is in `store`.
+    pub stream: Option<Box<Stream>>,
     /// Delivered and not yet settled.
     pub unacked: usize,
     /// In the order of their turn, the highest priority first.
@@ -95,6 +102,8 @@ pub struct Consumer {
     pub prefetch: u16,
     /// Deliveries without acknowledgement.
     pub unacked: usize,
+    /// Where it is in a stream.
+    pub reader: Option<stream::Reader>,
     /// As given.
     pub arguments: Table,
 }
@@ -159,6 +168,25 @@ impl Queue {
         self.consumers.partition_point(|consumer| consumer.priority >= priority)
     }
 
+    /// Messages for consumers: all that are in a stream, those not delivered of another queue.
+    pub fn ready(&self) -> usize {
+        self.stream.as_ref().map_or(self.store.len(), |stream| stream.len())
+    }
+
+    /// Their octets.
+    pub fn ready_bytes(&self) -> usize {
+        self.stream.as_ref().map_or(self.store.bytes(), |stream| stream.bytes())
+    }
+
+    /// Its type, as in `x-queue-type`.
+    pub const fn kind(&self) -> &'static str {
+        match (&self.stream, self.is_quorum) {
+            (Some(_), _) => "stream",
+            (None, true) => "quorum",
+            (None, false) => "classic",
+        }
+    }
+
     /// One delivery of that consumer was settled.
     pub fn settled(&mut self, consumer: Option<ConsumerId>) {
         self.unacked = self.unacked.saturating_sub(1);
@@ -197,6 +225,7 @@ mod tests {
             priority,
             prefetch: 0,
             unacked: 0,
+            reader: None,
             arguments: Table::default(),
         }
     }
@@ -214,6 +243,7 @@ mod tests {
             policy: None,
             settings: Settings::default(),
             store: Store::classic(0),
+            stream: None,
             unacked: 0,
             consumers: Vec::new(),
             is_exclusively_consumed: false,
