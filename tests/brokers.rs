@@ -151,7 +151,7 @@ fn nothing_is_left_when_its_starter_is_killed() {
         let mut starter = command.kill_on_drop(true).spawn().expect("gauntlet starts");
         let mark = owner_of(starter.id().expect("it was not waited for"));
         let mut lines = BufReader::new(starter.stdout.take().expect("piped")).lines();
-        let ready = timeout(Duration::from_secs(60), async {
+        let ready = timeout(Duration::from_secs(150), async {
             while let Some(line) = lines.next_line().await.expect("stdout is text") {
                 if line.contains("ready after") {
                     return true;

@@ -54,8 +54,11 @@ mod dead_letters;
 /// Quorum queues.
 mod quorum;
 
-/// Streams.
+/// Streams: declared and refused.
 mod streams;
+
+/// Streams: read.
+mod stream_reading;
 
 /// Direct reply-to.
 mod reply_to;

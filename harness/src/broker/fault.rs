@@ -162,6 +162,16 @@ pub(crate) fn method(name: &str) -> MethodId {
 }
 
 impl Broker {
+    /// Has what was declared written to disk. RabbitMQ does that some time after it answered: a kill before would
+    /// lose the queue, which is a test of another thing.
+    pub async fn write_down_topology(&self) -> Result<(), super::BrokerError> {
+        match self.model() {
+            Some(_) => Ok(()),
+            // No error where Mnesia is not in use.
+            None => self.eval("catch mnesia:sync_log().").await,
+        }
+    }
+
     /// Raises the memory alarm, or clears it.
     pub async fn memory_alarm(&self, on: bool) -> Result<(), super::BrokerError> {
         match self.model() {

@@ -68,6 +68,7 @@ impl Conductor<'_> {
                 self.fired(index, "the broker's node stopped");
             }
             BrokerFault::Kill => {
+                self.broker.write_down_topology().await.map_err(failed)?;
                 self.broker.down(Restart::Kill).await.map_err(failed)?;
                 self.fired(index, "the broker's node was killed");
             }
