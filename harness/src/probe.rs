@@ -101,7 +101,9 @@ impl<'a> Probe<'a> {
         let deadline = Instant::now() + bound;
         let mut last = (self.holds(vhost, queue).await?, Instant::now());
         loop {
-            let settled = settles && last.1.elapsed() > LAG && last.0.consumers > 0;
+            // A consumer without a connection or a channel is a figure that lags behind.
+            let whole = last.0.consumers > 0 && last.0.connections > 0 && last.0.channels > 0;
+            let settled = settles && last.1.elapsed() > LAG && whole;
             if wanted(&last.0) || settled || Instant::now() >= deadline {
                 break;
             }
