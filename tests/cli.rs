@@ -136,12 +136,11 @@ fn check_decides_again_from_the_file_alone() {
     std::fs::create_dir(&run).expect("directory");
     let plan = serde_json::to_string(&played.plan).expect("a plan is JSON");
     std::fs::write(run.join("plan.json"), &plan).expect("written");
-    let lines: Vec<String> = played
-        .history
-        .events()
-        .iter()
-        .map(|e| serde_json::to_string(e).expect("an event is JSON"))
-        .collect();
+    // The file has them as they were recorded; in memory they are in the order of their times.
+    let mut events: Vec<_> = played.history.events().iter().collect();
+    events.sort_by_key(|e| e.seq);
+    let lines: Vec<String> =
+        events.iter().map(|e| serde_json::to_string(e).expect("an event is JSON")).collect();
     let history = lines.join("\n") + "\n";
     std::fs::write(run.join("history.jsonl"), &history).expect("written");
     check(dir.path(), 0, "pass");
