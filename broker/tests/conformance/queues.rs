@@ -47,6 +47,7 @@ cases! {
         a1 basic.consume queue="" consumer_tag=c
         a1 queue.unbind queue="" exchange="amq.fanout"
         a1 queue.delete queue=""
+        wait a1 basic.cancel
     "#;
 
     /// Binding with neither name: the queue's name is the routing key.

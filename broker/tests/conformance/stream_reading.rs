@@ -133,6 +133,7 @@ cases! {
         confirms a1 1
         a1 basic.qos prefetch_count=10
         a1 basic.consume queue=q consumer_tag=c arguments={x-stream-offset: -1}
+        wait a1 basic.deliver
     "#;
 
     offset_no_number: r#"
