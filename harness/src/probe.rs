@@ -109,9 +109,8 @@ impl<'a> Probe<'a> {
             }
             tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
             let holds = self.holds(vhost, queue).await?;
-            if holds != last.0 {
-                last = (holds, Instant::now());
-            }
+            let since = if holds.same_but_unacked(&last.0) { last.1 } else { Instant::now() };
+            last = (holds, since);
         }
         let Holds { connections, channels, consumers, unacked } = last.0;
         self.recorder.record(What::BrokerHolds { connections, channels, consumers, unacked, at });
@@ -158,4 +157,11 @@ pub struct Holds {
     pub consumers: u32,
     /// Deliveries the broker waits to be settled.
     pub unacked: Option<u32>,
+}
+
+impl Holds {
+    /// What a consumer at work does not change.
+    pub fn same_but_unacked(&self, other: &Holds) -> bool {
+        Holds { unacked: other.unacked, ..*self } == *other
+    }
 }

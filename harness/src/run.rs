@@ -240,6 +240,10 @@ impl Stage<'_> {
     ) -> Result<(), RunError> {
         self.phase(Phase::Start);
         self.probe.sample(Moment::Before);
+        if !self.publisher.filled(STEADY_BOUND).await {
+            let missing = "the backlog was not in the queue".to_owned();
+            self.bounded(Phase::Start, Err(missing));
+        }
         self.conductor.arm_start_steps().await?;
         let host = Host::start(entrant, job, self.recorder, place)?;
         self.conductor.fleet = host.fleet().cloned();
@@ -382,14 +386,17 @@ impl Stage<'_> {
     /// Asks the broker what it holds once the subject consumes. Its figures lag, so it is asked until they are
     /// the usual ones, or do not change any more.
     async fn steady_state(&mut self) -> Result<(), RunError> {
-        self.steady = Some(self.holds(Moment::Steady, true, self.usual()).await?);
+        let usual = self.usual();
+        let asked = self.ask(Moment::Steady, true, |h| h.same_but_unacked(&usual));
+        self.steady = Some(asked.await?);
         Ok(())
     }
 
     /// Asks again after everything was handled, until the figures are those of steady state or the bound is over.
     async fn drained_state(&self) -> Result<(), RunError> {
         let steady = self.steady.unwrap_or_else(|| self.usual());
-        self.holds(Moment::Drained, false, Holds { unacked: Some(0), ..steady }).await?;
+        let wanted = Holds { unacked: Some(0), ..steady };
+        self.ask(Moment::Drained, false, |h| *h == wanted).await?;
         Ok(())
     }
 
@@ -401,9 +408,14 @@ impl Stage<'_> {
         Holds { connections, channels: workers, consumers: workers, unacked: Some(0) }
     }
 
-    async fn holds(&self, at: Moment, settles: bool, wanted: Holds) -> Result<Holds, RunError> {
+    async fn ask(
+        &self,
+        at: Moment,
+        settles: bool,
+        wanted: impl Fn(&Holds) -> bool,
+    ) -> Result<Holds, RunError> {
         let whose = (self.vhost, self.plan.queue.as_str());
-        Ok(self.probe.broker_holds(whose, at, SETTLE_BOUND, settles, |h| *h == wanted).await?)
+        Ok(self.probe.broker_holds(whose, at, SETTLE_BOUND, settles, wanted).await?)
     }
 
     /// A subject that is refused gives up on its own, or keeps trying for as long as it is watched.

@@ -36,6 +36,8 @@ pub struct Publisher {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
+    /// The backlog, as fast as it is confirmed; then a pause.
+    Fill,
     Pause,
     Go,
     Hurry,
@@ -54,7 +56,7 @@ pub enum Doing {
 }
 
 impl Publisher {
-    /// A paused publisher of `workload` into `queue`. Its messages are `persistent` where the broker goes down and
+    /// A publisher of `workload` into `queue`, which pauses after the backlog. Its messages are `persistent` where the broker goes down and
     /// must keep them; elsewhere they are not, for RabbitMQ then confirms at once and not when it has flushed.
     pub fn start(
         url: &str,
@@ -63,7 +65,7 @@ impl Publisher {
         persistent: bool,
         recorder: &Recorder,
     ) -> Publisher {
-        let (pace, paces) = watch::channel(Pace::Pause);
+        let (pace, paces) = watch::channel(Pace::Fill);
         let (states, state) = watch::channel(Doing::Publishing);
         let body = vec![b'x'; workload.body as usize];
         let interval = workload.rate.map(|r| Duration::from_secs_f64(1.0 / r));
@@ -74,6 +76,7 @@ impl Publisher {
             body,
             interval,
             messages: workload.messages,
+            backlog: workload.backlog,
             delivery_mode: if persistent { 2 } else { 1 },
             recorder: recorder.clone(),
             pace: paces,
@@ -82,6 +85,11 @@ impl Publisher {
         let mut tasks = JoinSet::new();
         tasks.spawn(work.run());
         Publisher { pace, state, tasks }
+    }
+
+    /// Waits until the backlog is in the queue; false when that took longer than `bound`.
+    pub async fn filled(&mut self, bound: Duration) -> bool {
+        self.reach(bound, |doing| doing != Doing::Publishing).await
     }
 
     /// Publishes on.
@@ -124,6 +132,7 @@ struct Work {
     body: Vec<u8>,
     interval: Option<Duration>,
     messages: u32,
+    backlog: u32,
     delivery_mode: u8,
     recorder: Recorder,
     pace: watch::Receiver<Pace>,
@@ -145,7 +154,8 @@ impl Work {
             match pace {
                 Pace::Stop => break,
                 Pace::Go | Pace::Hurry => {}
-                Pace::Pause => {
+                Pace::Fill if next < self.backlog => {}
+                Pace::Fill | Pace::Pause => {
                     self.settle(&mut awaited, 0).await;
                     self.state.send_replace(Doing::Paused);
                     if self.pace.changed().await.is_err() {

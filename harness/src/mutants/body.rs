@@ -82,7 +82,7 @@ pub(super) struct Body {
     done: Mutex<HashSet<String>>,
     /// Cancelled when a connection was lost for the first time.
     lost: CancellationToken,
-    /// By worker: the tag it acked last.
+    /// By worker: the tag it acked last on the first connection.
     acked: Mutex<BTreeMap<u16, u64>>,
     /// What lost connections leave behind.
     attic: left_behind::Attic,
@@ -211,10 +211,6 @@ impl Body {
             // Whoever ends first takes the others along.
             leave.cancel();
         }
-        if line.connected() {
-            // A channel's end is no reason to doubt an ack.
-            self.acked.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        }
         let stopped = self.job.stop.is_cancelled();
         if !stopped && self.attic.keeps(self.defect, &self.job, &line).await {
             return consumed.load(Ordering::Relaxed);
@@ -281,9 +277,11 @@ impl Worker {
             BasicConsumeOptions { no_ack: *defect == Defect::AutoAck, ..Default::default() };
         let (queue, tag) = (job.queue.as_str().into(), format!("worker-{}", self.number).into());
         let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-        let stale = acked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
-        if let Some(tag) = stale.filter(|_| *defect == Defect::StaleTag) {
+        let acked = || acked.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = acked().get(&self.number).copied();
+        if let Some(tag) = stale.filter(|_| *defect == Defect::StaleTag && lost.is_cancelled()) {
             channel.basic_ack(tag, BasicAckOptions::default()).await?;
+            acked().remove(&self.number);
         }
         Ok((channel, consumer))
     }
@@ -359,7 +357,10 @@ impl Worker {
             Defect::DoubleAck => 2,
             _ => 1,
         };
-        self.body.acked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, tag);
+        if !self.body.lost.is_cancelled() {
+            let mut acked = self.body.acked.lock().unwrap_or_else(PoisonError::into_inner);
+            acked.insert(self.number, tag);
+        }
         for _ in 0..times {
             self.step(channel.basic_ack(tag, BasicAckOptions::default())).await?;
         }

@@ -80,6 +80,7 @@ fn check(s: &Scenario) -> Result<(), String> {
         }
     }
     within("workload.messages", s.workload.messages, 1, 1_000_000)?;
+    within("workload.backlog", s.workload.backlog, 0, s.workload.messages)?;
     within("workload.body", s.workload.body, 0, 1 << 20)?;
     if let Some(rate) = s.workload.rate
         && !(0.1..=1e6).contains(&rate)
@@ -201,6 +202,7 @@ mod tests {
     #[rstest]
     #[case("titel = \"x\"", "did you mean `title`?")]
     #[case("[workload]\nmesages = 3", "did you mean `messages`?")]
+    #[case("[workload]\nbacklog = 301", "`workload.backlog` is 301: 0 to 300")]
     #[case("[workload]\nmessages = 0", "`workload.messages` is 0: 1 to 1000000")]
     #[case("[workload]\nrate = 0.0", "`workload.rate` is 0")]
     #[case("[expect]\nrecovers_within = \"5 parsecs\"", "bad duration `5 parsecs`")]

@@ -111,6 +111,8 @@ impl Scenario {
 pub struct Workload {
     /// Messages, with the dense ids 0.. .
     pub messages: u32,
+    /// So many of them are in the queue before the subject starts.
+    pub backlog: u32,
     /// Messages per second until the faults are healed; without it, and from then on, as fast as they are
     /// confirmed.
     pub rate: Option<f64>,
@@ -120,7 +122,7 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Workload { messages: 300, rate: Some(500.0), body: 64 }
+        Workload { messages: 300, backlog: 0, rate: Some(500.0), body: 64 }
     }
 }
 
