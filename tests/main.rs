@@ -1,7 +1,8 @@
 //! The workspace's tests, one binary. Table of contents:
 //!
+//! - `alone`: scenarios that take the broker down, against the reference consumer.
 //! - `tidy`: the rules of the source tree (floors, `//!`, sizes), held by a test.
-//! - `scenarios`: every scenario against the reference consumer, on every broker there is.
+//! - `scenarios`: every other scenario against the reference consumer, on every broker there is.
 //! - `mutants`: every consumer broken on purpose, caught by the checker meant for it; and the control passes.
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
@@ -17,6 +18,7 @@
 
 mod support;
 
+mod alone;
 mod brokers;
 mod cli;
 mod clients;

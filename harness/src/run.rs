@@ -4,6 +4,7 @@
 //! and it plays no fault itself ([`crate::conductor`]).
 
 mod error;
+mod held;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -383,41 +384,6 @@ impl Stage<'_> {
         Ok(empty)
     }
 
-    /// Asks the broker what it holds once the subject consumes. Its figures lag, so it is asked until they are
-    /// the usual ones, or do not change any more.
-    async fn steady_state(&mut self) -> Result<(), RunError> {
-        let usual = self.usual();
-        let asked = self.ask(Moment::Steady, true, |h| h.same_but_unacked(&usual));
-        self.steady = Some(asked.await?);
-        Ok(())
-    }
-
-    /// Asks again after everything was handled, until the figures are those of steady state or the bound is over.
-    async fn drained_state(&self) -> Result<(), RunError> {
-        let steady = self.steady.unwrap_or_else(|| self.usual());
-        let wanted = Holds { unacked: Some(0), ..steady };
-        self.ask(Moment::Drained, false, |h| *h == wanted).await?;
-        Ok(())
-    }
-
-    /// One connection of each copy, with a channel and a consumer per worker.
-    fn usual(&self) -> Holds {
-        let told = &self.plan.scenario.subject;
-        let connections = u32::from(told.copies);
-        let workers = connections * u32::from(told.workers);
-        Holds { connections, channels: workers, consumers: workers, unacked: Some(0) }
-    }
-
-    async fn ask(
-        &self,
-        at: Moment,
-        settles: bool,
-        wanted: impl Fn(&Holds) -> bool,
-    ) -> Result<Holds, RunError> {
-        let whose = (self.vhost, self.plan.queue.as_str());
-        Ok(self.probe.broker_holds(whose, at, SETTLE_BOUND, settles, wanted).await?)
-    }
-
     /// A subject that is refused gives up on its own, or keeps trying for as long as it is watched.
     async fn watch_refused(&self, host: &Host) {
         match self.plan.promises.refused {
@@ -446,7 +412,10 @@ impl Stage<'_> {
                 ),
             });
             self.recorder.record(What::SubjectEnded { how: SubjectEnd::Overran });
-            self.conductor.abort.cancel();
+            match &self.conductor.fleet {
+                Some(fleet) => fleet.tear_down(),
+                None => self.conductor.abort.cancel(),
+            }
         }
     }
 

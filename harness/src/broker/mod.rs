@@ -34,6 +34,7 @@ pub(crate) mod wait;
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -63,6 +64,8 @@ const MANAGEMENT: Duration = Duration::from_secs(30);
 const LINES: usize = 15;
 /// A port can be taken between being found free and being used.
 const TRIES: usize = 3;
+/// While it does not answer, whether it is there at all is looked at with every so many tries.
+const LOOK_EVERY: u32 = 25;
 
 /// How a broker goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,11 +319,17 @@ impl Broker {
     /// Waits until AMQP answers, and says how long that took.
     pub async fn ready(&self, deadline: Duration) -> Result<Duration, BrokerError> {
         let started = Instant::now();
+        let tries = AtomicU32::new(0);
         let hello =
             until(&format!("get an answer of {} to AMQP", self.kind()), deadline, || async {
-                match hello::hello(self.addr()).await {
-                    Ok(hello) => Ok(hello),
-                    Err(why) => Err(self.node.gone().await.map_or(Not::Yet(why), Not::Ever)),
+                let why = match hello::hello(self.addr()).await {
+                    Ok(hello) => return Ok(hello),
+                    Err(why) => why,
+                };
+                // Asking the container engine costs it more than a try costs the broker.
+                match tries.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
+                    true => Err(self.node.gone().await.map_or(Not::Yet(why), Not::Ever)),
+                    false => Err(Not::Yet(why)),
                 }
             })
             .await?;
