@@ -21,7 +21,7 @@ use crate::support::{RUN, RUNTIME, broker, skip};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The Python that has the libraries, or why there is none.
-static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+pub static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
     let given = std::env::var_os("GAUNTLET_CLIENTS_PYTHON").map(PathBuf::from);
     let own = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients/bin/python");
     let python = given.unwrap_or_else(own);

@@ -7,6 +7,7 @@
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
 //! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
+//! - `examples`: the example consumers in Python: the good pass, the naive one fails.
 //! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
 //! - `networks`: a Toxiproxy behind the link: in a container before RabbitMQ, and our own before the model.
 //! - `signals`: the reference consumer's binary under real signals.
@@ -22,6 +23,7 @@ mod alone;
 mod brokers;
 mod cli;
 mod clients;
+mod examples;
 mod mutants;
 mod networks;
 mod processes;

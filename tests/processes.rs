@@ -16,9 +16,9 @@ use crate::support::program::path;
 use crate::support::until::{until, when};
 
 /// A run of the command: its exit code, what it printed, and where it is kept.
-struct Ran {
-    code: Option<i32>,
-    said: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub said: String,
     took: Duration,
     out: TempDir,
 }
@@ -48,7 +48,7 @@ impl Ran {
 const QUICK: [(&str, &str); 2] =
     [("GAUNTLET_BACKOFF_BASE", "200ms"), ("GAUNTLET_BACKOFF_CAP", "2s")];
 
-fn gauntlet(args: &[&str], env: &[(&str, &str)]) -> Ran {
+pub fn gauntlet(args: &[&str], env: &[(&str, &str)]) -> Ran {
     let out = tempfile::tempdir().expect("a directory");
     let kept = out.path().to_string_lossy().into_owned();
     let (flags, program) =
@@ -335,6 +335,12 @@ fn a_leagues_file_is_checked_before_anything_runs() {
     check("[[subject]]\nname = \"a\"\ncomand = []\n", "did you mean `command`?");
     check("[[subject]]\nbuiltin = \"referenc\"\n", "did you mean `reference`?");
     check("scenarios = [\"stedy\"]\n[[subject]]\nbuiltin = \"reference\"\n", "`stedy`");
+    let promises = |said: &str| {
+        format!("[[subject]]\nname = \"a\"\ncommand = [\"true\"]\npromises = {said}\n")
+    };
+    check(&promises("{ drain = true }"), "did you mean `drains`?");
+    check(&promises("\"none.toml\""), "none.toml");
+    check(&promises("7"), "promises");
     let twice = "[[subject]]\nbuiltin = \"reference\"\n".repeat(2);
     check(&twice, "two subjects are named `reference`");
 }

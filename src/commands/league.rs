@@ -26,6 +26,9 @@ struct File {
     /// Suites or scenarios; without one, the core suite.
     #[serde(default)]
     scenarios: Vec<String>,
+    /// What every command is told.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     #[serde(rename = "subject")]
     subjects: Vec<Member>,
 }
@@ -44,8 +47,8 @@ struct Member {
     dir: Option<PathBuf>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    #[serde(default)]
-    promises: Promised,
+    /// A table, or the path of a file of them.
+    promises: Option<toml::Value>,
 }
 
 /// Runs all, prints the table, writes it.
@@ -135,7 +138,10 @@ fn read(path: &Path) -> Result<(Vec<String>, Vec<Entrant>), Failure> {
     })?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let mut entrants: Vec<Entrant> = Vec::new();
-    for member in file.subjects {
+    for mut member in file.subjects {
+        for (name, value) in &file.env {
+            member.env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         let entrant = entrant(member, beside).map_err(|e| wrong(&e))?;
         if entrants.iter().any(|e| slug(&e.name) == slug(&entrant.name)) {
             return Err(wrong(&format!("two subjects are named `{}`", entrant.name)));
@@ -168,9 +174,28 @@ fn entrant(member: Member, beside: &Path) -> Result<Entrant, String> {
             }
             let program =
                 Program { command, dir: Some(dir), env: member.env.into_iter().collect() };
-            let promises = member.promises.over(Promises::of_a_process());
+            let promises = promised(member.promises, beside)
+                .map_err(|e| format!("subject `{name}`: {e}"))?
+                .over(Promises::of_a_process());
             Ok(Entrant::process(name, promises, program))
         }
         _ => Err(format!("subject `{name}` needs either `command` or `builtin`")),
+    }
+}
+
+/// What is promised in the league's file itself, or in the file that it names.
+fn promised(said: Option<toml::Value>, beside: &Path) -> Result<Promised, String> {
+    match said {
+        None => Ok(Promised::default()),
+        Some(toml::Value::String(file)) => {
+            let path = beside.join(file);
+            let named = |e: &dyn std::fmt::Display| format!("promises {}: {e}", path.display());
+            let text = std::fs::read_to_string(&path).map_err(|e| named(&e))?;
+            Promised::parse(&text).map_err(|e| named(&e))
+        }
+        Some(here) => {
+            let text = toml::to_string(&here).map_err(|e| format!("promises: {e}"))?;
+            Promised::parse(&text).map_err(|e| format!("promises: {e}"))
+        }
     }
 }
