@@ -14,9 +14,13 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
         say(format!("  {line}"));
     }
     let rate = s.workload.rate.map_or("as fast as confirmed".into(), |r| format!("{r} a second"));
+    let backlog = match s.workload.backlog {
+        0 => String::new(),
+        there => format!(", {there} of them before the subject starts"),
+    };
     let told = &s.subject;
     say(format!(
-        "\nworkload   {} messages of {} octets, {rate}",
+        "\nworkload   {} messages of {} octets{backlog}, {rate}",
         s.workload.messages, s.workload.body
     ));
     say(format!(
