@@ -88,7 +88,7 @@ pub(crate) trait Effect: Send {
     /// So many octets were written, or dropped by it or one behind it.
     fn wrote(&mut self, _now: Instant, _octets: usize) {}
 
-    /// Whether the end of the stream may pass now.
+    /// Whether the end of the stream may pass now. One that waits for an instant waits for one to come.
     fn ending(&mut self, _now: Instant) -> Gate {
         OPEN
     }

@@ -45,7 +45,10 @@ impl Effect for ResetPeer {
 
     fn ending(&mut self, now: Instant) -> Gate {
         self.first.get_or_insert(now);
-        Gate::Wait(self.alarm())
+        match self.alarm() {
+            Some(at) if at <= now => Gate::Cut(Side::Both, CutHow::Rst),
+            at => Gate::Wait(at),
+        }
     }
 
     fn alarm(&self) -> Option<Instant> {

@@ -66,6 +66,20 @@ async fn reset_peer_resets_a_live_connection_idle_or_not() {
     rig.link.lift(id).await.unwrap();
 }
 
+/// A limit that is reached ends the stream when those behind it let the end pass; one of them resets it instead.
+#[tokio::test]
+async fn a_limit_that_waits_for_a_reset_behind_it_is_reset() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.link.inject(up(Toxic::LimitData { bytes: 4 })).await.unwrap();
+    let start = Instant::now();
+    rig.link.inject(up(Toxic::ResetPeer { timeout: 100 })).await.unwrap();
+    send(&mut client, b"more than that").await;
+    expect_reset(&mut client).await;
+    expect_reset(&mut server).await;
+    assert!(start.elapsed() >= 100 * MS, "{:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn a_change_counts_on_and_interrupts_what_waits() {
     let rig = Rig::new().await;

@@ -62,7 +62,7 @@ impl Lane {
             }
             match gate {
                 Gate::Cut(side, how) => return Err(Step::Cut(entry.id, side, how)),
-                Gate::Close => return self.close(at, now),
+                Gate::Close => return self.close(at, now, notes),
                 // Only what those before it let through comes to be dropped, and nothing of it further.
                 Gate::Drop(_) => {
                     if matches!(all, Gate::Pass(_)) && dropped.is_none() {
@@ -84,11 +84,19 @@ impl Lane {
     }
 
     /// A fault ends the stream, and the connection with it, when those behind it let the end pass.
-    fn close(&mut self, at: usize, now: Instant) -> Result<Gate, Step> {
-        let (before, behind) = self.acting.split_at_mut(at + 1);
-        match behind.iter_mut().fold(OPEN, |all, acting| all.and(acting.effect.ending(now))) {
+    fn close(&mut self, at: usize, now: Instant, notes: &mut Notes<'_>) -> Result<Gate, Step> {
+        let mut all = OPEN;
+        for Acting { entry, effect } in &mut self.acting[at + 1..] {
+            let gate = effect.ending(now);
+            if let Gate::Cut(side, how) = gate {
+                notes.fire_once(entry, Some(self.way));
+                return Err(Step::Cut(entry.id, side, how));
+            }
+            all = all.and(gate);
+        }
+        match all {
             Gate::Wait(until) => Ok(Gate::Wait(until)),
-            _ => Err(Step::Cut(before[at].entry.id, Side::Both, CutHow::Fin)),
+            _ => Err(Step::Cut(self.acting[at].entry.id, Side::Both, CutHow::Fin)),
         }
     }
 
@@ -118,6 +126,9 @@ impl Lane {
             let gate = effect.ending(now);
             if gate != OPEN {
                 notes.fire_once(entry, Some(self.way));
+            }
+            if let Gate::Cut(side, how) = gate {
+                return Step::Cut(entry.id, side, how);
             }
             if gate == Gate::Swallow {
                 self.lost = true;
