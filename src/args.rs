@@ -183,16 +183,19 @@ impl std::str::FromStr for Span {
     }
 }
 
+/// What is promised in this file; an error names it.
+pub fn promised_in(path: &Path) -> Result<Promised, String> {
+    let named = |e: &dyn std::fmt::Display| format!("promises {}: {e}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+    Promised::parse(&text).map_err(|e| named(&e))
+}
+
 impl Promising {
     /// All of it: the file, and the flags over it. An error says what is wrong.
     pub fn promises(&self) -> Result<Promises, String> {
         let said = match &self.promises {
             None => Promised::default(),
-            Some(path) => {
-                let named = |e: &dyn std::fmt::Display| format!("promises {}: {e}", path.display());
-                let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
-                Promised::parse(&text).map_err(|e| named(&e))?
-            }
+            Some(path) => promised_in(path)?,
         };
         let given = |flag: bool, says: bool, file: Option<bool>| flag.then_some(says).or(file);
         let time = |flag: Option<Span>, file: Option<Duration>| flag.map(|span| span.0).or(file);

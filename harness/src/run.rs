@@ -413,7 +413,7 @@ impl Stage<'_> {
             });
             self.recorder.record(What::SubjectEnded { how: SubjectEnd::Overran });
             match &self.conductor.fleet {
-                Some(fleet) => fleet.tear_down(),
+                Some(fleet) => fleet.kill_all(),
                 None => self.conductor.abort.cancel(),
             }
         }

@@ -56,8 +56,9 @@ pub enum Doing {
 }
 
 impl Publisher {
-    /// A publisher of `workload` into `queue`, which pauses after the backlog. Its messages are `persistent` where the broker goes down and
-    /// must keep them; elsewhere they are not, for RabbitMQ then confirms at once and not when it has flushed.
+    /// A publisher of `workload` into `queue`, which pauses after the backlog. Its messages are `persistent` where the
+    /// broker goes down and must keep them; elsewhere they are not, for RabbitMQ then confirms at once and not when
+    /// it has flushed.
     pub fn start(
         url: &str,
         queue: &str,

@@ -187,12 +187,7 @@ fn entrant(member: Member, beside: &Path) -> Result<Entrant, String> {
 fn promised(said: Option<toml::Value>, beside: &Path) -> Result<Promised, String> {
     match said {
         None => Ok(Promised::default()),
-        Some(toml::Value::String(file)) => {
-            let path = beside.join(file);
-            let named = |e: &dyn std::fmt::Display| format!("promises {}: {e}", path.display());
-            let text = std::fs::read_to_string(&path).map_err(|e| named(&e))?;
-            Promised::parse(&text).map_err(|e| named(&e))
-        }
+        Some(toml::Value::String(file)) => args::promised_in(&beside.join(file)),
         Some(here) => {
             let text = toml::to_string(&here).map_err(|e| format!("promises: {e}"))?;
             Promised::parse(&text).map_err(|e| format!("promises: {e}"))

@@ -68,15 +68,15 @@ class Soak:
             try:
                 await self.talk(rng, reader, writer, number)
                 writer.close()
+            except TimeoutError:
+                # What a `timeout` took is never echoed.
+                if not lossy:
+                    self.fail(f"client {number}: no echo within {WEDGED} s")
+                writer.transport.abort()
             except (OSError, asyncio.IncompleteReadError) as error:
                 self.ended += 1
                 if not lossy:
                     self.fail(f"client {number}: {type(error).__name__} {error}")
-                writer.transport.abort()
-            except TimeoutError:
-                # A `timeout` of long ago may hold a connection for ever, as it is made to.
-                if not lossy:
-                    self.fail(f"client {number}: no echo within {WEDGED} s")
                 writer.transport.abort()
 
     async def talk(self, rng, reader, writer, number):
@@ -191,7 +191,11 @@ async def main(gauntlet, connections=1000, seconds=600, seed=1):
         return 1 if soak.wrong else 0
     finally:
         server.terminate()
-        await server.wait()
+        try:
+            await asyncio.wait_for(server.wait(), 10)
+        except TimeoutError:
+            print("wrong: the server did not end; killed")
+            server.kill()
 
 
 if __name__ == "__main__":

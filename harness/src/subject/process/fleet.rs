@@ -215,11 +215,7 @@ impl Fleet {
     }
 
     /// Kills all of it, as whoever runs it does with one that does not stop in time.
-    pub fn tear_down(&self) {
-        self.kill_all();
-    }
-
-    fn kill_all(&self) {
+    pub fn kill_all(&self) {
         for group in self.state().groups.iter() {
             group::signal_group(*group, Signal::KILL);
         }
