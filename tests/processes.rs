@@ -189,7 +189,11 @@ fn what_is_not_promised_is_not_held_against_it() {
 #[test]
 fn delays_without_jitter_are_a_herd() {
     let program = path().to_string_lossy().into_owned();
-    let env = [("GAUNTLET_BACKOFF_JITTER", "0"), ("GAUNTLET_BACKOFF_BASE", "1s")];
+    let env = [
+        ("GAUNTLET_BACKOFF_JITTER", "0"),
+        ("GAUNTLET_BACKOFF_BASE", "2s"),
+        ("GAUNTLET_BACKOFF_CAP", "4s"),
+    ];
     let ran = gauntlet(&["herd", "--", &program], &env);
     let finding = ran.finding("herd", "I14");
     assert_eq!(finding.outcome, Outcome::Fail, "{}\n{}", finding.summary, ran.said);

@@ -148,6 +148,10 @@ impl Fleet {
 
     /// A copy has ended; perhaps the subject has.
     fn gone(&self, number: u32, status: &io::Result<ExitStatus>) {
+        let out = self.state().copies.get(&number).map(|copy| copy.out.clone());
+        // What it has acked may still be on its way through the link: whoever records an ack takes the reports of the
+        // copies there are, so there must be none left of one that is no longer among them.
+        out.and_then(|out| out.take());
         let Some(copy) = self.state().copies.remove(&number) else { return };
         copy.with_it.iter().for_each(tokio::task::AbortHandle::abort);
         copy.out.close();
@@ -392,4 +396,62 @@ impl Fleet {
 
 async fn pause(time: Duration) {
     tokio::time::sleep_until(tokio::time::Instant::now() + time).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::subject::Work;
+
+    fn job(recorder: &Recorder) -> Job {
+        Job {
+            url: String::new(),
+            queue: String::new(),
+            workers: 1,
+            prefetch: 1,
+            heartbeat: 0,
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            work: Work::new(recorder.clone(), Duration::ZERO, None),
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_gone_has_no_report_left() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let program = ["/bin/sh", "-c", "echo handled m3"].map(Into::into).to_vec();
+        for _ in 0..10 {
+            let recorder = Recorder::new(None).expect("memory");
+            let stage = Stage {
+                link: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                dir: None,
+                copies: 1,
+                answers: Answers { path: String::new() },
+            };
+            let fleet = runtime
+                .block_on(async {
+                    Fleet::start(&Program::new(program.clone()), job(&recorder), &stage)
+                })
+                .expect("a shell");
+            let seen = {
+                let fleet = fleet.clone();
+                std::thread::spawn(move || {
+                    while !fleet.state().copies.is_empty() {
+                        std::hint::spin_loop();
+                    }
+                    fleet.recorder().look(|l| l.handled)
+                })
+            };
+            // Its report is in the pipe, which nobody has looked at yet.
+            std::thread::sleep(Duration::from_millis(20));
+            fleet.gone(1, &Ok(ExitStatus::default()));
+            runtime.block_on(fleet.stop());
+            assert_eq!(seen.join().expect("no panic"), 1);
+        }
+    }
 }
