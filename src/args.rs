@@ -220,26 +220,68 @@ impl Promising {
 
     /// The flags as they were given, for the command that repeats a run.
     pub fn in_words(&self) -> String {
-        let flags = [
-            (self.no_reconnects, "--no-reconnects"),
-            (self.at_most_once, "--at-most-once"),
-            (self.no_drains, "--no-drains"),
-            (self.no_prefetch, "--no-prefetch"),
-            (self.dedups, "--dedups"),
-            (self.heartbeats, "--heartbeats"),
+        let file = self.promises.as_ref().map(|path| path.display().to_string());
+        let given = [
+            self.no_reconnects,
+            self.at_most_once,
+            self.no_drains,
+            self.no_prefetch,
+            self.dedups,
+            self.heartbeats,
         ];
-        let mut words: Vec<String> =
-            flags.iter().filter(|(given, _)| *given).map(|(_, flag)| (*flag).to_owned()).collect();
-        let file = self.promises.as_ref().map(|path| format!("--promises {}", path.display()));
-        let time = |flag: &str, span: Option<Span>| {
-            span.map(|span| format!("{flag} '{}'", humantime::format_duration(span.0)))
-        };
-        words.extend(file);
-        words.extend(time("--recovers-within", self.recovers_within));
-        words.extend(time("--stops-within", self.stops_within));
-        words.extend(self.health.as_ref().map(|path| format!("--health {path}")));
-        words.iter().map(|word| format!("{word} ")).collect()
+        let times = [self.recovers_within, self.stops_within].map(|span| span.map(|span| span.0));
+        flags(file, given, times, self.health.as_deref())
     }
+}
+
+/// The flags that say what a command promised; what only a file can say stands as `--promises FILE`.
+pub fn flags_of(promises: &Promises) -> String {
+    let usual = Promises::of_a_process();
+    let health = promises.health.as_ref();
+    let beyond = promises.backoff.is_some()
+        || promises.refused != usual.refused
+        || promises.reports_handling
+        || health.is_some_and(|health| !health.ready.is_empty());
+    let given = [
+        !promises.reconnects,
+        !promises.at_least_once,
+        !promises.drains,
+        !promises.prefetch,
+        promises.dedups,
+        promises.heartbeats,
+    ];
+    let times = [
+        promises.recovers_within.filter(|_| promises.recovers_within != usual.recovers_within),
+        promises.stops_within.filter(|_| promises.stops_within != usual.stops_within),
+    ];
+    let file = beyond.then(|| "FILE".to_owned());
+    flags(file, given, times, health.map(|health| &*health.path))
+}
+
+/// A command's promises in the order of [`Promising`], each with a space behind it.
+fn flags(
+    file: Option<String>,
+    given: [bool; 6],
+    times: [Option<Duration>; 2],
+    health: Option<&str>,
+) -> String {
+    let names = [
+        "--no-reconnects",
+        "--at-most-once",
+        "--no-drains",
+        "--no-prefetch",
+        "--dedups",
+        "--heartbeats",
+    ];
+    let given = names.into_iter().zip(given).filter(|(_, given)| *given);
+    let mut words: Vec<String> = given.map(|(name, _)| name.to_owned()).collect();
+    words.extend(file.map(|file| format!("--promises {file}")));
+    let times = ["--recovers-within", "--stops-within"].into_iter().zip(times);
+    words.extend(times.filter_map(|(name, time)| {
+        Some(format!("{name} '{}'", humantime::format_duration(time?)))
+    }));
+    words.extend(health.map(|path| format!("--health {path}")));
+    words.iter().map(|word| format!("{word} ")).collect()
 }
 
 /// `gauntlet list`
@@ -407,5 +449,25 @@ mod tests {
         assert!(!given.proxy_metrics);
         let called = with_go_flags(["/bin/toxiproxy", "-port=1"].into_iter().map(OsString::from));
         assert_eq!(called, ["/bin/toxiproxy", "proxy", "--port=1"]);
+    }
+
+    #[test]
+    fn a_plans_promises_are_the_flags_that_made_them() {
+        let given = |words: &str| {
+            let words = ["gauntlet", "run", "steady"].into_iter().chain(words.split_whitespace());
+            match Args::try_parse_from(words).map(|args| args.command) {
+                Ok(Some(Command::Run(run))) => run.promises,
+                other => panic!("{other:?}"),
+            }
+        };
+        let all = "--no-reconnects --at-most-once --no-drains --no-prefetch --dedups --heartbeats --recovers-within 3s --stops-within 1m --health /up -- true";
+        for words in ["-- true", "--dedups --stops-within 20s -- true", all] {
+            let given = given(words);
+            let flags = flags_of(&given.promises().expect("valid"));
+            assert_eq!(flags, given.in_words());
+            assert_eq!(flags.is_empty(), words == "-- true");
+        }
+        let file = Promises { reports_handling: true, ..Promises::of_a_process() };
+        assert_eq!(flags_of(&file), "--promises FILE ");
     }
 }

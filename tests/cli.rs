@@ -32,6 +32,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[rstest]
 #[case(&["run", "rst-idel"], 64, &["`rst-idel`", "did you mean `rst-idle`?", "gauntlet list"])]
+#[case(&["run", "steady", "sh", "worker"], 64, &["`sh`", "gauntlet run steady -- sh worker"])]
 #[case(&["run", "--broker", "contaner"], 64, &["contaner", "did you mean"])]
 #[case(&["run", "--broker", "amqp://u:secret@no port/"], 64, &["amqp://"])]
 #[case(&["run", "--broker", "amqp://h,https://x:secret@h"], 64, &["amqp://h", "***@h", "http://"])]

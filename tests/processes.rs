@@ -151,6 +151,20 @@ fn one_that_ends_at_once_is_told_with_its_last_words() {
     assert_eq!(ran.code, Some(1), "{}", ran.said);
     ran.expect("I20", Outcome::Fail, "exit code 3; its last line: cannot open the database");
     assert!(ran.said.contains("| cannot open the database"), "{}", ran.said);
+    assert!(ran.said.contains("\nhint: nothing ever connected"), "{}", ran.said);
+}
+
+#[test]
+fn what_many_scenarios_have_in_common_is_told_once() {
+    let worker = ["--", "/bin/sh", "-c", "echo worker $$ cannot open the database >&2; exit 3"];
+    let ran = gauntlet(&[&["steady", "rst-idle", "rst-load"], &worker[..]].concat(), &[]);
+    let count = |words: &str| ran.said.matches(words).count();
+    assert_eq!(count("the subject's log ends with"), 1, "{}", ran.said);
+    assert_eq!(count("the subject's log ends as in steady"), 2, "{}", ran.said);
+    assert_eq!(count("\nhint: nothing ever connected"), 1, "{}", ran.said);
+    assert_eq!(count("(seen in 3 scenarios)"), 1, "{}", ran.said);
+    // What could not be decided is not told as what was violated.
+    assert!(count("\n  undecided: fired, ") > 0, "{}", ran.said);
 }
 
 #[test]

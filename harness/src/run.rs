@@ -264,7 +264,7 @@ impl Stage<'_> {
             && !self.plan.steps.iter().any(|s| s.when == Trigger::Start)
             && !self.start_and_steady().await?
         {
-            // With nothing in its way it does not consume: no fault could show more.
+            // With nothing in its way it does no work: no fault could show more.
             self.stop(host).await;
             return self.settle().await;
         }
@@ -287,7 +287,7 @@ impl Stage<'_> {
         self.settle().await
     }
 
-    /// Whether it consumes.
+    /// Whether it consumes, and does any work.
     async fn start_and_steady(&mut self) -> Result<bool, RunError> {
         let copies = usize::from(self.plan.scenario.subject.copies);
         let consumes = |l: &Ledger| {
@@ -316,7 +316,7 @@ impl Stage<'_> {
         let steady = self.recorder.until(STEADY_BOUND, handled).await;
         self.bounded(Phase::Steady, steady);
         self.probe.sample(Moment::Steady);
-        Ok(true)
+        Ok(self.recorder.look(|l| l.done() > 0))
     }
 
     async fn drain(&mut self) -> Result<(), RunError> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_harness::judge::{judge, load};
-use gauntlet_harness::report::summary::{self, Detail};
+use gauntlet_harness::report::hints::hints;
+use gauntlet_harness::report::summary::{self, Detail, Told};
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
 use gauntlet_harness::verdict::Verdict;
 
 use super::{Failure, say};
-use crate::args::Check;
+use crate::args::{Check, flags_of};
 
 /// Judges one run directory, or every one in a directory.
 pub fn execute(check: &Check) -> Result<u8, Failure> {
@@ -36,28 +37,40 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
         }
         reports.push(report);
     }
+    let mut told = Told::default();
     let detail = if check.full { Detail::Full } else { Detail::Brief };
     for report in &reports {
         if let RunOutcome::Judged(played) = &report.outcome
             && played.judgement.verdict != Verdict::Pass
         {
-            let dir = report.dir.as_deref().unwrap_or(Path::new("."));
             let seed = gauntlet_network::Seed(played.plan.seed);
             let Played { plan, .. } = &**played;
             let (subject, command) = match &plan.command {
-                Some(command) => (String::new(), format!(" -- {command}")),
-                None => (format!(" --subject {}", plan.subject), String::new()),
+                Some(command) => (flags_of(&plan.promises), format!(" -- {command}")),
+                None => (format!("--subject {} ", plan.subject), String::new()),
             };
+            let broker = broker_of(&plan.broker);
             let repeat = format!(
-                "gauntlet run {}{subject} --seed {seed}{command} (this was {}); decide again: gauntlet check {}",
-                report.scenario,
-                plan.broker,
-                dir.display()
+                "gauntlet run {} {broker}{subject}--seed {seed}{command}",
+                plan.scenario.name
             );
-            say(format!("\n{}", summary::details(report, played, &repeat, detail)));
+            say(format!("\n{}", summary::details(report, played, &repeat, detail, &mut told)));
         }
     }
+    for hint in hints(reports.iter().map(|report| &**report)) {
+        say(format!("\nhint: {hint}"));
+    }
     Ok(exit_code(&reports))
+}
+
+/// The flag that asks for the broker a plan names; where one of the user's own is, the plan does not say.
+fn broker_of(words: &str) -> &'static str {
+    match words.rsplit_once(" (").map(|(_, kind)| kind) {
+        Some("container)") => "--broker container ",
+        Some("local)") => "--broker local ",
+        Some("external)") => "--broker URL ",
+        _ => "",
+    }
 }
 
 fn run_dirs(dir: &Path) -> Result<Vec<PathBuf>, Failure> {

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::network::NetworkSpec;
-use gauntlet_harness::report::summary::{self, Detail};
+use gauntlet_harness::report::hints::hints;
+use gauntlet_harness::report::summary::{self, Detail, Told};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Entrant, Program};
 use gauntlet_harness::suite::{
     Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite,
 };
-use gauntlet_harness::verdict::Verdict;
+use gauntlet_harness::verdict::{Outcome, Verdict};
 use gauntlet_network::Seed;
 
 use super::{Failure, apart, broker, runtime, say, subject};
@@ -21,7 +22,8 @@ use crate::progress::Progress;
 
 /// Runs, reports, and says how it went.
 pub fn execute(run: &Run) -> Result<u8, Failure> {
-    let scenarios = gauntlet_scenarios::select(&run.names).map_err(Failure::usage)?;
+    let scenarios = gauntlet_scenarios::select(&run.names)
+        .map_err(|e| Failure::usage(format!("{e}{}", meant_a_command(run))))?;
     let entrant = entrant(run)?;
     let seed = run.environment.seed.unwrap_or_else(Seed::random);
     let out = match &run.out {
@@ -86,8 +88,17 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         return Ok(super::INTERRUPTED);
     };
     let reports = reports.map_err(|e| environment(&e))?;
+    let mut told = Told::default();
     for report in &reports {
-        tell(report, run, &broker);
+        tell(report, run, &broker, &mut told);
+    }
+    for hint in hints(reports.iter().map(|report| &**report)) {
+        say(format!("\nhint: {hint}"));
+    }
+    if entrant.program().is_some() && reports.iter().any(|r| is_judged_by_wire_alone(r)) {
+        say(
+            "\nnote: it reports no `handled ID`, so what it did with a message is taken from its acks alone (docs/subjects.md)",
+        );
     }
     say(format!(
         "\n{}; histories in {}",
@@ -109,6 +120,22 @@ fn entrant(run: &Run) -> Result<Entrant, Failure> {
     let promises = run.promises.promises().map_err(Failure::usage)?;
     let program = Program::new(run.command.clone());
     Ok(Entrant::process(program.in_words(), promises, program))
+}
+
+/// For whoever gave a program where a scenario goes.
+fn meant_a_command(run: &Run) -> String {
+    let program = run.names.iter().position(|name| {
+        gauntlet_scenarios::select(std::slice::from_ref(name)).is_err()
+            && can_be_found(Path::new(name))
+    });
+    match program {
+        Some(at) if run.command.is_empty() => {
+            let (scenarios, command) = run.names.split_at(at);
+            let words = [scenarios, &["--".to_owned()], command].concat();
+            format!("; a program of yours goes after `--`: gauntlet run {}", words.join(" "))
+        }
+        _ => String::new(),
+    }
 }
 
 pub(super) fn can_be_found(program: &Path) -> bool {
@@ -137,7 +164,15 @@ pub(super) fn refuse_used(out: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
+/// Whether it handled messages and reported none.
+fn is_judged_by_wire_alone(report: &RunReport) -> bool {
+    let RunOutcome::Judged(played) = &report.outcome else { return false };
+    let findings = &played.judgement.findings;
+    findings.iter().any(|f| f.checker == "reports" && f.outcome == Outcome::NotAtStake)
+        && findings.iter().any(|f| f.checker == "I1" && f.outcome == Outcome::Pass)
+}
+
+fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec, told: &mut Told) {
     match &report.outcome {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
             let seed = Seed(played.plan.seed);
@@ -154,7 +189,7 @@ fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec) {
                 report.scenario
             );
             let command = command.trim_end();
-            say(format!("\n{}", summary::details(report, played, command, Detail::Brief)));
+            say(format!("\n{}", summary::details(report, played, command, Detail::Brief, told)));
         }
         RunOutcome::Broken(why) if why.contains('\n') => {
             say(format!("\nBROKEN {}: {why}", report.scenario));

@@ -2,6 +2,7 @@
 
 use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::scenario::describe;
+use gauntlet_harness::subject::Promises;
 
 use super::{Failure, say};
 use crate::args::Show;
@@ -43,6 +44,21 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
         humantime_of(s.expect.drains_within),
         humantime_of(s.expect.stops_within)
     ));
+    let usual = Promises::of_a_process();
+    let longer = [
+        ("recovered", "--recovers-within", usual.recovers_within, s.expect.recovers_within),
+        ("stopped", "--stops-within", usual.stops_within, s.expect.stops_within),
+    ];
+    let longer: Vec<String> = longer
+        .into_iter()
+        .filter_map(|(what, flag, usual, bound)| {
+            let usual = usual.filter(|usual| *usual > bound)?;
+            Some(format!("{what} within {} ({flag})", humantime_of(usual)))
+        })
+        .collect();
+    if !longer.is_empty() {
+        say(format!("           of a command, unless it says otherwise: {}", longer.join(", ")));
+    }
     for (i, id) in s.decides.iter().enumerate() {
         let head = if i == 0 { "decides" } else { "" };
         let checker = CHECKERS.iter().find(|c| c.id == id);

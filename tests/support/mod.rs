@@ -144,7 +144,7 @@ fn play_apart(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
 
 /// The report of a run that did not come out as wanted.
 pub fn explain(played: &Played) -> String {
-    use gauntlet_harness::report::summary::{Detail, details};
+    use gauntlet_harness::report::summary::{Detail, Told, details};
     use gauntlet_harness::suite::{RunOutcome, RunReport};
     let report = RunReport {
         scenario: played.plan.scenario.name.clone(),
@@ -159,5 +159,6 @@ pub fn explain(played: &Played) -> String {
         played,
         &format!("gauntlet run {} --seed {}", report.scenario, played.plan.seed),
         Detail::Brief,
+        &mut Told::default(),
     )
 }

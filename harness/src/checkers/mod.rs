@@ -27,7 +27,7 @@ mod reports;
 mod resurrection;
 mod signals;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod wrong_message_ack;
 
 use crate::history::History;

@@ -234,14 +234,19 @@ impl Tale {
             .what(What::SubjectEnded { how: SubjectEnd::Clean })
     }
 
-    /// The history is complete; what the checker says of it.
-    pub fn judge(&mut self, checker: &Checker) -> Decision {
+    /// The history is complete; with its plan.
+    pub fn told(&mut self) -> (Plan, History) {
         if self.events.last().is_none_or(|e| e.what != What::End) {
             self.what(What::End);
         }
-        let history = History::new(self.events.clone());
-        let ledger = Ledger::of(history.events());
         let plan = Plan::resolve(&self.scenario, Seed(1), "tale", &self.promises, "none");
+        (plan, History::new(self.events.clone()))
+    }
+
+    /// What the checker says of the history, complete.
+    pub fn judge(&mut self, checker: &Checker) -> Decision {
+        let (plan, history) = self.told();
+        let ledger = Ledger::of(history.events());
         (checker.decide)(&Case { plan: &plan, history: &history, ledger: &ledger })
     }
 

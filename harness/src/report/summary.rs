@@ -38,10 +38,15 @@ pub fn headline(played: &Played) -> String {
     worst.sort_by_key(|f| {
         f.outcome == Outcome::Unknown || !plan.scenario.decides.contains(&f.checker)
     });
-    let others: Vec<&str> = worst.iter().skip(1).map(|f| f.checker.as_str()).collect();
-    let others = match others.is_empty() {
-        true => String::new(),
-        false => format!(" (also {})", others.join(", ")),
+    let of = |outcome| {
+        let others = worst.iter().skip(1).filter(move |f| f.outcome == outcome);
+        others.map(|f| f.checker.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let others = match (of(Outcome::Fail), of(Outcome::Unknown)) {
+        (failed, unknown) if failed.is_empty() && unknown.is_empty() => String::new(),
+        (failed, unknown) if unknown.is_empty() => format!(" (also {failed})"),
+        (failed, unknown) if failed.is_empty() => format!(" (undecided: {unknown})"),
+        (failed, unknown) => format!(" (also {failed}; undecided: {unknown})"),
     };
     let worst = worst.first();
     if let Some(hazard) = &plan.scenario.hazard
@@ -111,19 +116,55 @@ pub enum Detail {
     Full,
 }
 
+/// What a report has told, so that the next one in the same output need not.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The end of each log, and the scenario it was told of.
+    logs: Vec<(String, String)>,
+}
+
+impl Told {
+    /// Which scenario's log ended so before, but for its numbers (ports, times, addresses).
+    fn before(&mut self, lines: &[String], scenario: &str) -> Option<String> {
+        let mut log = lines.join("\n");
+        log.retain(|c| !c.is_ascii_hexdigit());
+        let before = self.logs.iter().find(|(known, _)| *known == log);
+        let before = before.map(|(_, scenario)| scenario.clone());
+        if before.is_none() {
+            self.logs.push((log, scenario.to_owned()));
+        }
+        before
+    }
+}
+
 /// Findings shown with their trace in a brief report; the others get a line each.
 const BRIEF_FINDINGS: usize = 2;
 /// Pieces of evidence shown of each.
 const BRIEF_EVIDENCE: usize = 6;
 
 /// What was violated, or could not be decided, with the trace around the evidence and the command that repeats it.
-pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail) -> String {
+/// Where something was violated, what could not be decided is only named in a brief report.
+pub fn details(
+    report: &RunReport,
+    played: &Played,
+    repeat: &str,
+    detail: Detail,
+    told: &mut Told,
+) -> String {
     let mut text = String::new();
     let Played { plan, history, judgement } = played;
     let verdict = judgement.verdict.to_string().to_uppercase();
     let _ = writeln!(text, "{verdict} {} - {}", report.scenario, report.title);
-    for (i, finding) in worst_first(judgement).into_iter().enumerate() {
-        let _ = writeln!(text, "\n  {} {}: {}", finding.checker, name_of(finding), finding.summary);
+    let mut shown = worst_first(judgement);
+    let folds = detail == Detail::Brief && judgement.verdict == Verdict::Fail;
+    let folded: Vec<&Finding> =
+        shown.extract_if(.., |f| folds && f.outcome == Outcome::Unknown).collect();
+    for (i, finding) in shown.into_iter().enumerate() {
+        let undecided = match finding.outcome {
+            Outcome::Unknown if judgement.verdict == Verdict::Fail => ", undecided",
+            _ => "",
+        };
+        let _ = writeln!(text, "\n  {}{undecided}: {}", in_words(finding), finding.summary);
         let shown = match detail {
             Detail::Full => finding.evidence.len(),
             Detail::Brief if i < BRIEF_FINDINGS => BRIEF_EVIDENCE,
@@ -139,14 +180,28 @@ pub fn details(report: &RunReport, played: &Played, repeat: &str, detail: Detail
             }
         }
     }
+    if !folded.is_empty() {
+        let names: Vec<String> = folded.iter().map(|f| in_words(f)).collect();
+        let _ = writeln!(text, "\n  undecided: {}", names.join(", "));
+    }
     let log = history.events().iter().rev().find_map(|e| match &e.what {
         What::LogTail { lines } => Some(lines),
         _ => None,
     });
-    if let Some(lines) = log {
-        let _ = writeln!(text, "\n  the subject's log ends with");
-        for line in lines {
-            let _ = writeln!(text, "    | {line}");
+    let mut before = |lines: &Vec<String>| match detail {
+        Detail::Full => None,
+        Detail::Brief => told.before(lines, &report.scenario),
+    };
+    match log.map(|lines| (lines, before(lines))) {
+        None => {}
+        Some((_, Some(before))) => {
+            let _ = writeln!(text, "\n  the subject's log ends as in {before}");
+        }
+        Some((lines, None)) => {
+            let _ = writeln!(text, "\n  the subject's log ends with");
+            for line in lines {
+                let _ = writeln!(text, "    | {line}");
+            }
         }
     }
     let _ =
@@ -204,6 +259,14 @@ fn with_fault(history: &History, mut evidence: Vec<u64>) -> Vec<u64> {
 fn name_of(finding: &Finding) -> &'static str {
     let known = crate::checkers::CHECKERS.iter().find(|c| c.id == finding.checker);
     known.map_or("", |c| c.name)
+}
+
+/// `I12 recovery bound`; one whose id is its name, once.
+fn in_words(finding: &Finding) -> String {
+    match name_of(finding) {
+        name if name == finding.checker => name.to_owned(),
+        name => format!("{} {name}", finding.checker),
+    }
 }
 
 fn seconds(took: Duration) -> String {

@@ -1,0 +1,218 @@
+//! What a first run with one's own program stumbles over: seen on the wire, and said with what to change.
+
+use std::collections::BTreeSet;
+
+use gauntlet_network::{Args, End, Way};
+
+use crate::history::What;
+use crate::scenario::Ends;
+use crate::suite::{Played, RunOutcome, RunReport};
+use crate::verdict::{Outcome, Verdict};
+
+/// queue.declare, as connection.close and channel.close name what they refuse.
+const DECLARE: (u16, u16) = (50, 10);
+
+/// What would help, once each and with the number of scenarios it was seen in, the most frequent first. Nothing about
+/// scenarios that passed, or whose point is that the subject is refused.
+pub fn hints<'a>(reports: impl IntoIterator<Item = &'a RunReport>) -> Vec<String> {
+    let mut all: Vec<(String, usize)> = Vec::new();
+    for report in reports {
+        let RunOutcome::Judged(played) = &report.outcome else { continue };
+        for hint in of(played) {
+            match all.iter_mut().find(|(known, _)| *known == hint) {
+                Some((_, times)) => *times += 1,
+                None => all.push((hint, 1)),
+            }
+        }
+    }
+    all.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let counted = |(hint, times)| match times {
+        1 => hint,
+        times => format!("{hint} (seen in {times} scenarios)"),
+    };
+    all.into_iter().map(counted).collect()
+}
+
+fn of(played: &Played) -> Vec<String> {
+    let Played { plan, history, judgement } = played;
+    if judgement.verdict == Verdict::Pass || plan.scenario.expect.outcome == Ends::Refused {
+        return Vec::new();
+    }
+    let mut seen = Seen::default();
+    for event in history.events() {
+        seen.note(&event.what);
+    }
+    let mut hints = Vec::new();
+    if plan.command.is_some() && !seen.connected {
+        hints.push(
+            "nothing ever connected: the program is to take its broker from AMQP_URL (or RABBITMQ_URL), and is given no other"
+                .to_owned(),
+        );
+    } else if plan.command.is_some() && !seen.asked && seen.declared.is_none() {
+        hints.push(
+            "it connected, and never asked for messages: no basic.consume was seen".to_owned(),
+        );
+    }
+    if !seen.consumed.is_empty() && !seen.consumed.contains(&plan.queue) {
+        let other: Vec<&str> = seen.consumed.iter().map(String::as_str).collect();
+        hints.push(format!(
+            "it consumes the queue `{}`, and the messages are in `{}`: GAUNTLET_QUEUE says which",
+            other.join("`, `"),
+            plan.queue
+        ));
+    }
+    if let Some(text) = seen.declared {
+        hints.push(format!(
+            "it declares a queue that is there, with other arguments ({text}): declare it passively, or not at all"
+        ));
+    }
+    let fails =
+        |id: &str| judgement.findings.iter().any(|f| f.checker == id && f.outcome == Outcome::Fail);
+    let told = plan.scenario.subject.prefetch;
+    if let Some(own) =
+        seen.prefetch.filter(|own| fails("I8") && *own != told && plan.command.is_some())
+    {
+        hints.push(format!(
+            "it asks for a prefetch of {own}, and was told another by GAUNTLET_PREFETCH; if it is to choose its own: --no-prefetch"
+        ));
+    }
+    if fails("I5") && plan.command.is_some() && plan.promises.reports_when_seen {
+        hints.push(
+            "a report counts when it is read: print `handled ID` before the ack, and flush it"
+                .to_owned(),
+        );
+    }
+    hints
+}
+
+/// What the wire shows of how the subject is set up.
+#[derive(Default)]
+struct Seen {
+    connected: bool,
+    asked: bool,
+    consumed: BTreeSet<String>,
+    /// What the broker said to its declaring a queue.
+    declared: Option<String>,
+    prefetch: Option<u16>,
+}
+
+impl Seen {
+    fn note(&mut self, what: &What) {
+        self.connected |= matches!(what, What::Accepted { .. });
+        let What::Wire { end: End::Client, way, frame, .. } = what else { return };
+        match (way, &frame.args) {
+            (Way::ToBroker, Args::Consume { queue, .. } | Args::Get { queue, .. }) => {
+                self.asked = true;
+                // An empty name is the queue declared last on the channel.
+                if !queue.is_empty() {
+                    self.consumed.insert(queue.clone());
+                }
+            }
+            (Way::ToBroker, Args::Qos { prefetch_count, .. }) => {
+                self.prefetch = Some(*prefetch_count)
+            }
+            (Way::ToClient, Args::Close { code: 406, text, class, method })
+                if (*class, *method) == DECLARE =>
+            {
+                // The rest says where, and what it is instead.
+                let what = text.split(" in vhost ").next().unwrap_or(text);
+                self.declared.get_or_insert_with(|| what.to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::Tale;
+    use crate::judge::judge;
+    use crate::subject::Promises;
+
+    /// What is said of a command whose run was this.
+    fn said(tale: &mut Tale) -> Vec<String> {
+        tale.promises = Promises::of_a_process();
+        let (plan, history) = tale.told();
+        let plan = crate::plan::Plan { command: Some("worker".into()), ..plan };
+        let judgement = judge(&plan, &history);
+        of(&Played { plan, history, judgement })
+    }
+
+    #[track_caller]
+    fn only(tale: &mut Tale, words: &str) {
+        let said = said(tale);
+        assert!(matches!(&*said, [hint] if hint.contains(words)), "{said:?}");
+    }
+
+    fn consumes(queue: &str) -> Args {
+        let (queue, consumer_tag) = (queue.to_owned(), "c".to_owned());
+        Args::Consume { queue, consumer_tag, no_ack: false, exclusive: false }
+    }
+
+    #[test]
+    fn how_far_a_subject_came_that_did_not_work() {
+        only(&mut Tale::new(), "nothing ever connected");
+        only(Tale::new().publish(0).connect(1, 10), "no basic.consume was seen");
+        let mut tale = Tale::new();
+        tale.publish(0).connect(1, 10);
+        tale.passes(1, Way::ToBroker, 1, "basic.consume", consumes("orders"));
+        only(&mut tale, "it consumes the queue `orders`, and the messages are in `work`");
+        let mut tale = Tale::new();
+        tale.publish(0).connect(1, 10).passes(1, Way::ToBroker, 1, "basic.consume", consumes(""));
+        assert_eq!(said(&mut tale), [""; 0]);
+    }
+
+    #[test]
+    fn a_declare_refused_for_its_arguments() {
+        let mut tale = Tale::new();
+        let text =
+            "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'work'";
+        let said = format!("{text} in vhost 'gauntlet-0': received none but current is the value");
+        let refused = Args::Close { code: 406, text: said, class: 50, method: 10 };
+        tale.publish(0).connect(1, 10).consume(1, 1, 8);
+        tale.passes(1, Way::ToClient, 2, "channel.close", refused);
+        only(&mut tale, &format!("({text})"));
+        let mut tale = Tale::new();
+        let refused = Args::Close { code: 406, text: text.into(), class: 50, method: 10 };
+        tale.publish(0).connect(1, 10).passes(1, Way::ToClient, 1, "channel.close", refused);
+        only(&mut tale, text);
+    }
+
+    #[test]
+    fn a_prefetch_of_its_own_and_reports_that_come_late() {
+        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 100).served(1, 1, 1, 0);
+        only(&mut tale, "a prefetch of 100");
+        let mut tale = Tale::new();
+        tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
+        tale.publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).handle(0, true);
+        only(&mut tale, "print `handled ID` before the ack, and flush it");
+    }
+
+    #[test]
+    fn nothing_of_what_passed_and_each_hint_once() {
+        let mut tale = Tale::new();
+        tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
+        tale.served(1, 1, 1, 0).stops(1);
+        tale.promises = Promises::of_a_process();
+        let (plan, history) = tale.told();
+        let mut judgement = judge(&plan, &history);
+        judgement.verdict = Verdict::Pass;
+        assert_eq!(of(&Played { plan, history, judgement }), [""; 0]);
+        let (plan, history) = Tale::new().told();
+        let plan = crate::plan::Plan { command: Some("worker".into()), ..plan };
+        let judgement = judge(&plan, &history);
+        let played = Played { plan, history, judgement };
+        let report = RunReport {
+            scenario: "tale".into(),
+            title: String::new(),
+            subject: "worker".into(),
+            dir: None,
+            took: std::time::Duration::ZERO,
+            outcome: RunOutcome::Judged(Box::new(played)),
+        };
+        let hints = hints([&report, &report, &report]);
+        assert!(matches!(&*hints, [hint] if hint.ends_with("(seen in 3 scenarios)")), "{hints:?}");
+    }
+}
