@@ -18,7 +18,8 @@ const NAME: &str = "gauntlet-consumer";
 /// The program, as new as its sources. `cargo test` of one package builds no other's programs.
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = Path::new(env!("CARGO_BIN_EXE_gauntlet")).with_file_name(NAME);
-    if !fresh(&program) {
+    let sources = ["Cargo.lock", "consumer/Cargo.toml", "consumer/src"];
+    if !fresh(&program, &sources) {
         build(&program);
     }
     program
@@ -29,20 +30,20 @@ pub fn path() -> &'static Path {
     &PROGRAM
 }
 
-fn fresh(program: &Path) -> bool {
+/// Whether a program is newer than its sources: files, or directories of them, from the root of the project.
+pub fn fresh(program: &Path, sources: &[&str]) -> bool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
     let Some(built) = changed(program) else { return false };
-    let mut paths = vec![root.join("Cargo.lock"), root.join("consumer/Cargo.toml")];
-    let mut dirs = vec![root.join("consumer/src")];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() { dirs.push(path) } else { paths.push(path) }
+    let (mut newest, mut left) = (SystemTime::UNIX_EPOCH, Vec::new());
+    left.extend(sources.iter().map(|source| root.join(source)));
+    while let Some(path) = left.pop() {
+        match std::fs::read_dir(&path) {
+            Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+            Err(_) => newest = newest.max(changed(&path).unwrap_or(newest)),
         }
     }
-    let newest = paths.iter().filter_map(|path| changed(path)).max();
-    newest.unwrap_or(SystemTime::UNIX_EPOCH) < built
+    newest < built
 }
 
 /// Into the directory that holds the tests' own programs.

@@ -119,6 +119,10 @@ impl Session {
             }
         };
         let _ = tokio::join!(timeout(CLOSE, cancel), work);
+        // Before the connection: amqprs drops its socket without connection.close when the answer to a channel's
+        // close comes while it is about to send that.
+        let close = join_all(cancels.into_iter().map(|(channel, _)| channel.close()));
+        let _ = timeout(CLOSE, close).await;
         Ok(())
     }
 
