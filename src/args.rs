@@ -162,6 +162,9 @@ pub struct Promising {
     /// It recovers within this, like `5s` [default: 15s]
     #[arg(long, value_name = "TIME", requires = "command")]
     recovers_within: Option<Span>,
+    /// It notices a broker that fell silent within this [default: three heartbeats and half a second]
+    #[arg(long, value_name = "TIME", requires = "command")]
+    notices_within: Option<Span>,
     /// It stops within this [default: 10s]
     #[arg(long, value_name = "TIME", requires = "command")]
     stops_within: Option<Span>,
@@ -211,6 +214,7 @@ impl Promising {
             dedups: given(self.dedups, true, said.dedups),
             heartbeats: given(self.heartbeats, true, said.heartbeats),
             recovers_within: time(self.recovers_within, said.recovers_within),
+            notices_within: time(self.notices_within, said.notices_within),
             stops_within: time(self.stops_within, said.stops_within),
             health: health.or(said.health.clone()),
             ..said
@@ -229,7 +233,8 @@ impl Promising {
             self.dedups,
             self.heartbeats,
         ];
-        let times = [self.recovers_within, self.stops_within].map(|span| span.map(|span| span.0));
+        let times = [self.recovers_within, self.notices_within, self.stops_within];
+        let times = times.map(|span| span.map(|span| span.0));
         flags(file, given, times, self.health.as_deref())
     }
 }
@@ -252,6 +257,7 @@ pub fn flags_of(promises: &Promises) -> String {
     ];
     let times = [
         promises.recovers_within.filter(|_| promises.recovers_within != usual.recovers_within),
+        promises.notices_within,
         promises.stops_within.filter(|_| promises.stops_within != usual.stops_within),
     ];
     let file = beyond.then(|| "FILE".to_owned());
@@ -262,7 +268,7 @@ pub fn flags_of(promises: &Promises) -> String {
 fn flags(
     file: Option<String>,
     given: [bool; 6],
-    times: [Option<Duration>; 2],
+    times: [Option<Duration>; 3],
     health: Option<&str>,
 ) -> String {
     let names = [
@@ -276,7 +282,8 @@ fn flags(
     let given = names.into_iter().zip(given).filter(|(_, given)| *given);
     let mut words: Vec<String> = given.map(|(name, _)| name.to_owned()).collect();
     words.extend(file.map(|file| format!("--promises {file}")));
-    let times = ["--recovers-within", "--stops-within"].into_iter().zip(times);
+    let names = ["--recovers-within", "--notices-within", "--stops-within"];
+    let times = names.into_iter().zip(times);
     words.extend(times.filter_map(|(name, time)| {
         Some(format!("{name} '{}'", humantime::format_duration(time?)))
     }));
@@ -460,7 +467,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let all = "--no-reconnects --at-most-once --no-drains --no-prefetch --dedups --heartbeats --recovers-within 3s --stops-within 1m --health /up -- true";
+        let all = "--no-reconnects --at-most-once --no-drains --no-prefetch --dedups --heartbeats --recovers-within 3s --notices-within 8s --stops-within 1m --health /up -- true";
         for words in ["-- true", "--dedups --stops-within 20s -- true", all] {
             let given = given(words);
             let flags = flags_of(&given.promises().expect("valid"));

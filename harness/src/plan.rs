@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use gauntlet_network::Seed;
+use gauntlet_network::{Fault, Seed};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ pub struct Plan {
 /// What the drain may take beyond the longest recovery.
 const CATCHES_UP: Duration = Duration::from_secs(15);
 
+/// What a blackhole lasts beyond the time it has to be noticed in.
+const TOLD_APART: Duration = Duration::from_secs(1);
+
 /// The scenario, with its bounds as wide as the subject's promises.
 fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
     let mut scenario = scenario.clone();
@@ -63,6 +66,14 @@ fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
             *rate = rate.min(f64::from(workload.messages) / lasts);
         }
     }
+    if let Some(bound) = promises.notices_within {
+        let holes =
+            scenario.steps.iter_mut().filter(|s| matches!(s.fault, Some(Fault::Blackhole { .. })));
+        for lasts in holes.filter_map(|step| step.lasts.as_mut()) {
+            *lasts = (*lasts).max(bound + TOLD_APART);
+        }
+    }
+    let expect = &mut scenario.expect;
     if let Some(bound) = promises.stops_within {
         expect.stops_within = expect.stops_within.max(bound);
     }
@@ -78,6 +89,7 @@ impl Plan {
         promises: &Promises,
         broker: &str,
     ) -> Plan {
+        let scenario = held_to(scenario, promises);
         let mut rng = seed.stream(&format!("schedule/{}", scenario.name));
         let mut steps = Vec::new();
         for step in &scenario.steps {
@@ -97,7 +109,7 @@ impl Plan {
         }
         Plan {
             format: FORMAT,
-            scenario: held_to(scenario, promises),
+            scenario,
             steps,
             seed: seed.0,
             subject: subject.to_owned(),

@@ -40,8 +40,10 @@ const PROCESS_START_BOUND: Duration = Duration::from_secs(30);
 const STEADY_MESSAGES: u32 = 20;
 /// Those must be handled within this.
 const STEADY_BOUND: Duration = Duration::from_secs(20);
-/// A subject that is refused and keeps trying is watched for this long.
+/// A subject that is refused and keeps trying is watched for this long from its first refusal on.
 const REFUSED_WATCH: Duration = Duration::from_secs(3);
+/// Whoever does not ask to be told is refused by silence, which RabbitMQ ends after 3 s.
+const REFUSED_SILENTLY: Duration = Duration::from_secs(5);
 /// A subject that is refused and promises to give up must do so within this.
 const REFUSED_BOUND: Duration = Duration::from_secs(10);
 /// Beyond its bound to stop, a subject is given this before it is torn down, so that "too late" can be told from "never".
@@ -388,7 +390,15 @@ impl Stage<'_> {
     async fn watch_refused(&self, host: &Host) {
         match self.plan.promises.refused {
             Refused::GivesUp => _ = host.ended(REFUSED_BOUND).await,
-            Refused::KeepsTrying | Refused::Either => _ = host.ended(REFUSED_WATCH).await,
+            Refused::KeepsTrying | Refused::Either => {
+                let over = |l: &Ledger| {
+                    let over = l.connections.values().any(|c| c.client_over.is_some());
+                    alive(l, Progress::when(over, || "no connection has ended".into()))
+                };
+                // Without one there is as much to see afterwards.
+                _ = self.recorder.until(REFUSED_SILENTLY, over).await;
+                _ = host.ended(REFUSED_WATCH).await;
+            }
         }
     }
 

@@ -4,7 +4,8 @@ What it leaves to itself: handlers run in the thread that does the I/O, so no he
 at work; attempts to connect are 2, 4, 6... s apart up to 30 s, with no jitter, and a lost consumer is started
 again at most once a second.
 SIGTERM: the message at work is finished and acked, the consumer cancelled, the connection closed; what was
-delivered and not begun goes back to the queue. The mixin looks for the request once a second.
+delivered and not begun goes back to the queue. The mixin looks for the request when it has
+waited for a delivery in vain: once a second as it comes, and later still where heartbeats keep it waiting.
 """
 
 import contextlib
@@ -38,6 +39,9 @@ class Worker(ConsumerMixin):
     def get_consumers(self, Consumer, channel):
         queue = kombu.Queue(self.queue_name, no_declare=True)  # it is there already
         return [Consumer([queue], on_message=self.on_message, prefetch_count=self.prefetch)]
+
+    def consume(self, *args, safety_interval=0.2, **kwargs):  # how often it looks for the request to stop
+        return super().consume(*args, safety_interval=safety_interval, **kwargs)
 
     @contextlib.contextmanager
     def extra_context(self, connection, channel):

@@ -2,12 +2,13 @@
 //! fatal one.
 //!
 //! A refusal is connection.close 403 or 530 before the connection is open, or, for clients that do not
-//! ask for that, the broker's bare close after start-ok.
+//! ask for that, the broker's bare close after start-ok. That comes after 3 s of silence (RabbitMQ's
+//! `SILENT_CLOSE_DELAY`): a client with a wrong password that waits no longer is refused when it leaves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gauntlet_network::{End, Way};
+use gauntlet_network::{Args, End, Way};
 
 use super::proof::{Charges, ending, last_ns, ms};
 use super::{Case, Checker, Decision};
@@ -61,10 +62,29 @@ pub(super) fn refusals(case: &Case<'_>) -> Vec<Mark> {
 
 /// Each refused connection, as (accepted, refused), in order of the refusals.
 fn refused(case: &Case<'_>) -> Vec<(Option<Mark>, Mark)> {
-    let mut answered = BTreeSet::new();
+    let (mut answered, mut silenced) = (BTreeSet::new(), BTreeSet::new());
     let mut refusals = Vec::new();
+    let wrong_password = case.plan.scenario.subject.password.is_some();
     for event in case.history.events() {
         match &event.what {
+            What::Wire { conn, end: End::Broker, way: Way::ToBroker, frame }
+                if wrong_password
+                    && matches!(
+                        frame.args,
+                        Args::StartOk { authentication_failure_close: false, .. }
+                    ) =>
+            {
+                silenced.insert(*conn);
+            }
+            What::Ended { conn, end: End::Client, .. } if silenced.contains(conn) => {
+                let c = &case.ledger.connections[conn];
+                if c.opened.is_none()
+                    && c.close.is_none()
+                    && c.broker_over.is_none_or(|at| at > event.into())
+                {
+                    refusals.push((c.accepted, Mark::from(event)));
+                }
+            }
             What::Wire { conn, end: End::Client, way: Way::ToBroker, frame }
                 if &*frame.name == "connection.start-ok" =>
             {

@@ -1,8 +1,10 @@
 //! I16, half-open: fails when a blackhole is not noticed within the negotiated bound.
 //!
 //! Judges the connections a blackhole fired on: the subject must let go of them itself, in three
-//! heartbeats and slack after the last octet it heard. Where only the way to the broker is cut, the
+//! heartbeats and slack after the last octet it heard, or as soon as it promises. Where only the way to the broker is cut, the
 //! subject is not judged before the broker has given up.
+
+use std::time::Duration;
 
 use gauntlet_network::{Fault, Way};
 
@@ -60,7 +62,9 @@ impl Hole {
 
     /// How long after that it may take the subject to notice, in nanoseconds.
     fn bound(&self, case: &Case<'_>, connection: &Connection) -> u64 {
+        let promised = case.plan.promises.notices_within.map(|bound| bound.as_nanos() as u64);
         match connection.heartbeat {
+            Some(_) if promised.is_some() => promised.unwrap_or_default(),
             // Nothing was negotiated yet: what is left is its deadline for connecting.
             None => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
             Some(0) => three(case.plan.scenario.subject.heartbeat),
@@ -183,24 +187,36 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
             ms(bound)
         ));
     }
-    Judged::Missed(missed(&name, hole, connection, deaf, left.or(over), bound, left.is_some()))
+    let held = Held { deaf, end: left.or(over), bound, left: left.is_some() };
+    Judged::Missed(missed(&name, hole, connection, &held, case.plan.promises.notices_within))
+}
+
+/// A connection kept for too long: since when, until when, and whether it was left then.
+struct Held {
+    deaf: Mark,
+    end: Option<Mark>,
+    bound: u64,
+    left: bool,
 }
 
 fn missed(
     name: &str,
     hole: &Hole,
     c: &Connection,
-    deaf: Mark,
-    end: Option<Mark>,
-    bound: u64,
-    left: bool,
+    held: &Held,
+    promised: Option<Duration>,
 ) -> Decision {
+    let Held { deaf, end, bound, left } = *held;
     let held = end.map_or(bound, |m| m.ns.saturating_sub(deaf.ns));
     let until = if left { "and left only then" } else { "and never left it" };
     let summary = format!(
-        "the subject held {name} for {} after the last octet it heard, {until}; {} allowed (three heartbeats, and slack)",
+        "the subject held {name} for {} after the last octet it heard, {until}; {} allowed ({})",
         ms(held),
-        ms(bound)
+        ms(bound),
+        match promised {
+            Some(_) => "as it promises",
+            None => "three heartbeats, and slack",
+        }
     );
     let mut evidence: Vec<Mark> =
         [Some(hole.fired), c.heard, Some(deaf), end].into_iter().flatten().collect();
@@ -253,6 +269,19 @@ mod tests {
             ["- fault c1 step 1 fired: blackhole", "- link c1 the subject closed: FIN"]
         );
         assert!(cited[0].starts_with("< subject c1 ch0 connection.open-ok"), "{cited:?}");
+    }
+
+    #[test]
+    fn what_it_promises_is_its_bound() {
+        let promises =
+            |tale: &mut Tale| tale.promises.notices_within = Some(Duration::from_secs(8));
+        let mut tale = hole("");
+        promises(&mut tale);
+        leaves(&mut tale, 9000.0).expect(&CHECKER, Pass);
+        let mut tale = hole("");
+        promises(&mut tale);
+        let decision = leaves(&mut tale, 9001.0).expect(&CHECKER, Fail);
+        assert!(decision.summary.ends_with("8000 ms allowed (as it promises)"));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct Promised {
     /// [`Promises::recovers_within`]
     #[serde(with = "duration::option")]
     pub recovers_within: Option<Duration>,
+    /// [`Promises::notices_within`]
+    #[serde(with = "duration::option")]
+    pub notices_within: Option<Duration>,
     /// [`Promises::stops_within`]
     #[serde(with = "duration::option")]
     pub stops_within: Option<Duration>,
@@ -97,6 +100,7 @@ impl Promised {
             heartbeats: self.heartbeats.unwrap_or(base.heartbeats),
             refused: self.refused.unwrap_or(base.refused),
             recovers_within: self.recovers_within.or(base.recovers_within),
+            notices_within: self.notices_within.or(base.notices_within),
             stops_within: self.stops_within.or(base.stops_within),
             health: self.health.or(base.health),
             backoff: backoff.or(base.backoff),

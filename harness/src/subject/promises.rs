@@ -34,6 +34,10 @@ pub struct Promises {
     /// It recovers within this, where that is longer than the scenario's bound.
     #[serde(default)]
     pub recovers_within: Option<Duration>,
+    /// It notices a broker that fell silent within this, instead of three heartbeats and slack; a blackhole lasts
+    /// long enough to tell.
+    #[serde(default)]
+    pub notices_within: Option<Duration>,
     /// It stops within this, where that is longer than the scenario's bound.
     #[serde(default)]
     pub stops_within: Option<Duration>,
@@ -125,6 +129,7 @@ impl Promises {
             refused: Refused::GivesUp,
             reports_when_seen: false,
             recovers_within: None,
+            notices_within: None,
             stops_within: None,
             health: None,
         }

@@ -56,6 +56,28 @@ fn giving_up(#[case] times: u64, #[case] why: &str, #[case] outcome: Outcome) {
     }
 }
 
+#[rstest]
+#[case::leaves_before_the_bare_close(true, false, true, Pass)]
+#[case::would_have_been_told(true, true, true, Unknown)]
+#[case::had_the_right_password(false, false, true, Unknown)]
+#[case::was_never_heard(true, false, false, Unknown)]
+fn a_client_that_leaves_while_the_broker_is_silent(
+    #[case] wrong: bool,
+    #[case] asks: bool,
+    #[case] heard: bool,
+    #[case] outcome: Outcome,
+) {
+    let mut tale = refusing(Refused::GivesUp);
+    tale.scenario.subject.password = wrong.then(|| "wrong".to_owned());
+    let start_ok = Args::StartOk { mechanism: "PLAIN".into(), authentication_failure_close: asks };
+    tale.what(What::Accepted { conn: 1 });
+    let end = if heard { End::Broker } else { End::Client };
+    tale.frame(1, end, Way::ToBroker, 0, "connection.start-ok", start_ok);
+    tale.at(3000.0).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+    tale.what(What::Ended { conn: 1, end: End::Broker, how: Ending::Fin });
+    tale.what(failed("username or password not allowed")).expect(&CHECKER, outcome);
+}
+
 /// Four workers, each with a connection; `begun` says at which ms each attempt is begun, 10 ms before its refusal.
 fn of_four(begun: &[f64], failures: Option<u32>) -> Tale {
     let mut tale = refusing(Refused::GivesUp);
