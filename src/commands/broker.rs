@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use gauntlet_broker::{Broker, Config, Management, ServerError};
 use gauntlet_network::Seed;
 
-use super::{Failure, runtime, say};
+use super::{Failure, announce, runtime};
 use crate::args;
 
 /// Serves until it is interrupted.
@@ -32,11 +32,11 @@ async fn serve(args: &args::Broker) -> Result<u8, Failure> {
     };
     // Before anybody can know that it is there.
     let signal = Signals::listen()?;
-    say(format!(
+    announce(&format!(
         "gauntlet broker: {}, management API at http://{}/api, user guest, password guest; Ctrl-C ends it",
         broker.url("/"),
         management.addr()
-    ));
+    ))?;
     signal.await_one().await;
     management.stop().await;
     broker.stop().await;
@@ -44,7 +44,18 @@ async fn serve(args: &args::Broker) -> Result<u8, Failure> {
 }
 
 fn no_port(error: &ServerError, option: &str) -> Failure {
-    Failure::environment(format!("{error}; choose another port with {option} (0 is any free one)"))
+    let ServerError::Listen { source, .. } = error;
+    Failure::environment(format!("{error}; {}", instead(source, option)))
+}
+
+/// What to do where an address cannot be listened on.
+pub(super) fn instead(error: &std::io::Error, option: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => {
+            "--host is to be an address of this machine".to_owned()
+        }
+        _ => format!("choose another port with {option} (0 is any free one)"),
+    }
 }
 
 /// What ends the command.

@@ -101,6 +101,18 @@ fn subject(name: &str) -> Result<Entrant, Failure> {
     )))
 }
 
+/// Says where something is to be found, which nobody can do without: a line that cannot be written is an error.
+pub fn announce(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(|e| {
+        Failure::environment(format!(
+            "failed to write to standard output: {e}; it was to say: {text}"
+        ))
+    })
+}
+
 /// Prints a line of the report. A reader that went away ends the printing, not the program.
 pub fn say(text: impl AsRef<str>) {
     use std::io::Write;

@@ -1,10 +1,10 @@
 //! `gauntlet proxy`: a Toxiproxy server over Gauntlet's own network.
 
 use gauntlet_network::Seed;
-use gauntlet_network::toxiproxy::{Options, Server, VERSION};
+use gauntlet_network::toxiproxy::{Options, Server, ServerError, VERSION};
 
-use super::broker::Signals;
-use super::{Failure, runtime, say};
+use super::broker::{Signals, instead};
+use super::{Failure, announce, runtime, say};
 use crate::args;
 
 /// Serves until it is interrupted.
@@ -31,7 +31,11 @@ async fn serve(args: &args::Proxy) -> Result<u8, Failure> {
     // Before anybody can know that it is there.
     let signal = Signals::listen()?;
     let mut server = Server::bind(&addr, options).await.map_err(|e| {
-        Failure::environment(format!("{e}; choose another port with --port (0 is any free one)"))
+        let next = match &e {
+            ServerError::Listen { source, .. } => instead(source, "--port"),
+            _ => "this is a defect of gauntlet".to_owned(),
+        };
+        Failure::environment(format!("{e}; {next}"))
     })?;
     if let Some(config) = &args.config {
         match server.populate_from(config).await {
@@ -41,10 +45,10 @@ async fn serve(args: &args::Proxy) -> Result<u8, Failure> {
         }
     }
     server.open();
-    say(format!(
+    announce(&format!(
         "gauntlet proxy: as Toxiproxy {VERSION}, API at http://{}, seed {seed}; Ctrl-C ends it",
         server.addr()
-    ));
+    ))?;
     signal.await_one().await;
     server.stop().await;
     Ok(0)

@@ -65,6 +65,11 @@ fn redacted(words: &str) -> String {
         let to = words[from..].find(quote).map_or(words.len(), |n| from + n);
         words.replace_range(from..to, shown);
     }
+    // Which of several channels it was is chance.
+    if let Some((before, after)) = words.split_once("on channel ") {
+        let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        words = format!("{before}on channel N{after}");
+    }
     words
 }
 

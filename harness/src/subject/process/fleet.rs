@@ -402,6 +402,7 @@ async fn pause(time: Duration) {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -448,7 +449,9 @@ mod tests {
                 })
             };
             // Its report is in the pipe, which nobody has looked at yet.
-            std::thread::sleep(Duration::from_millis(20));
+            let pid = fleet.state().groups[0];
+            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(pid), ended).expect("a child of this process");
             fleet.gone(1, &Ok(ExitStatus::default()));
             runtime.block_on(fleet.stop());
             assert_eq!(seen.join().expect("no panic"), 1);
