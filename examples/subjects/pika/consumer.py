@@ -213,10 +213,19 @@ def main():
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # it raises what it logs
     env = os.environ.get
-    # Every reason to end comes through here, and main decides. SimpleQueue.put may be called from a signal handler.
+    # Every reason to end comes through here, and main decides.
     reasons = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: reasons.put(signal.Signals(number).name))
+    # Signals are waited for in a thread of their own. A handler runs in the main thread, and one that waits for a
+    # lock need not be woken for it: on a busy machine one stop in fifty went unheard. Blocked before there are
+    # threads, so that all of them inherit it.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def pass_signals_on():
+        while True:
+            reasons.put(signal.Signals(signal.sigwait(signals)).name)
+
+    threading.Thread(target=pass_signals_on, name="signals", daemon=True).start()
     consumer = Consumer(
         os.environ["AMQP_URL"],
         os.environ["GAUNTLET_QUEUE"],
