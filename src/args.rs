@@ -38,7 +38,7 @@ pub enum Command {
     Run(Box<Run>),
     /// List suites, scenarios, checkers, faults, toxics and mutants
     List(List),
-    /// Tell a scenario: its story, its schedule in words, what it decides
+    /// Tell a scenario: its story, its schedule in words, what it decides; or a suite, or a checker
     Show(Show),
     /// Decide again from a saved run, or a directory of them, alone
     Check(Check),
@@ -124,14 +124,14 @@ pub struct Run {
     /// A consumer of your own, in any language: what starts it. It finds the broker by AMQP_URL and GAUNTLET_QUEUE (docs/subjects.md)
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-    #[command(flatten)]
-    pub promises: Promising,
     /// Runs each scenario so many times; the seed differs from round to round
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
     /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub promises: Promising,
 }
 
 /// What a command is held to. Without a word: it reconnects, handles before it acks, drains when asked to stop, keeps to its prefetch.
@@ -317,7 +317,8 @@ pub enum Listed {
 /// `gauntlet show`
 #[derive(clap::Args, Debug)]
 pub struct Show {
-    /// A scenario
+    /// A scenario, a suite, or a checker like I12
+    #[arg(value_name = "NAME")]
     pub scenario: String,
 }
 

@@ -136,7 +136,10 @@ fn read(path: &Path) -> Result<(Vec<String>, Vec<Entrant>), Failure> {
     let file: File = toml::from_str(&text).map_err(|e| {
         wrong(&format!("{}{}", e.to_string().trim_end(), nearest_hint(e.message())))
     })?;
-    let beside = path.parent().unwrap_or(Path::new(""));
+    let beside = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
     let mut entrants: Vec<Entrant> = Vec::new();
     for mut member in file.subjects {
         for (name, value) in &file.env {

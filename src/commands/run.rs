@@ -22,6 +22,12 @@ use crate::progress::Progress;
 
 /// Runs, reports, and says how it went.
 pub fn execute(run: &Run) -> Result<u8, Failure> {
+    // A variable that is empty, say.
+    if run.command.is_empty() && std::env::args_os().next_back().is_some_and(|last| last == "--") {
+        return Err(Failure::usage(
+            "nothing follows `--`: give the command that starts your consumer",
+        ));
+    }
     let scenarios = gauntlet_scenarios::select(&run.names)
         .map_err(|e| Failure::usage(format!("{e}{}", meant_a_command(run))))?;
     let entrant = entrant(run)?;
@@ -126,7 +132,7 @@ fn entrant(run: &Run) -> Result<Entrant, Failure> {
 fn meant_a_command(run: &Run) -> String {
     let program = run.names.iter().position(|name| {
         gauntlet_scenarios::select(std::slice::from_ref(name)).is_err()
-            && can_be_found(Path::new(name))
+            && (can_be_found(Path::new(name)) || Path::new(name).is_file())
     });
     match program {
         Some(at) if run.command.is_empty() => {

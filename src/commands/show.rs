@@ -1,4 +1,4 @@
-//! `gauntlet show`: one scenario in words.
+//! `gauntlet show`: one scenario, a suite or a checker in words.
 
 use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::scenario::describe;
@@ -9,6 +9,17 @@ use crate::args::Show;
 
 /// Prints the story, the schedule and what is decided.
 pub fn execute(show: &Show) -> Result<u8, Failure> {
+    if let Some(suite) = gauntlet_scenarios::SUITES.iter().find(|s| s.name == show.scenario) {
+        say(format!("suite {} - {}", suite.name, suite.about));
+        for scenario in suite.scenarios().map_err(Failure::usage)? {
+            say(format!("  {:<26} {}", scenario.name, scenario.title));
+        }
+        return Ok(0);
+    }
+    if let Some(checker) = CHECKERS.iter().find(|c| c.id.eq_ignore_ascii_case(&show.scenario)) {
+        say(format!("{} {}: fails when {}", checker.id, checker.name, checker.fails_when));
+        return Ok(0);
+    }
     let s = gauntlet_scenarios::scenario(&show.scenario).map_err(Failure::usage)?;
     say(format!("{} - {}\n", s.name, s.title));
     for line in s.story.lines() {
@@ -66,6 +77,7 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
             checker.map_or(String::new(), |c| format!("{}: fails when {}", c.name, c.fails_when));
         say(format!("{head:<10} {id:<4} {words}"));
     }
+    say("           and every other checker whose invariant is at stake (gauntlet list checkers)");
     Ok(0)
 }
 

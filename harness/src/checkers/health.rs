@@ -46,7 +46,9 @@ fn decide(case: &Case<'_>) -> Decision {
     let started =
         first(case, |what| matches!(what, What::ProcessStarted { .. })).map_or(0, |m| m.ns);
     if said.is_empty() && end.saturating_sub(started) <= GRACE {
-        return Decision::not_at_stake("it had ended before anybody could ask for its health");
+        return Decision::not_at_stake(
+            "it was at work for less than 3 s, too short to blame it for not answering about its health",
+        );
     }
     if said.is_empty() {
         return Decision::fail(

@@ -89,7 +89,7 @@ fn decide(case: &Case<'_>) -> Decision {
     let points = points(case);
     if points.len() < RECOVERIES {
         return Decision::not_at_stake(format!(
-            "fewer than {RECOVERIES} recoveries: {}",
+            "what it holds was counted after {} recoveries, and fewer than {RECOVERIES} show no trend",
             points.len()
         ));
     }

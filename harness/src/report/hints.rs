@@ -38,20 +38,25 @@ fn of(played: &Played) -> Vec<String> {
     if judgement.verdict == Verdict::Pass || plan.scenario.expect.outcome == Ends::Refused {
         return Vec::new();
     }
+    let Some(command) = &plan.command else { return Vec::new() };
     let mut seen = Seen::default();
-    for event in history.events() {
-        seen.note(&event.what);
-    }
-    let mut hints = Vec::new();
-    if plan.command.is_some() && !seen.connected {
-        hints.push(
-            "nothing ever connected: the program is to take its broker from AMQP_URL (or RABBITMQ_URL), and is given no other"
-                .to_owned(),
-        );
-    } else if plan.command.is_some() && !seen.asked && seen.declared.is_none() {
-        hints.push(
-            "it connected, and never asked for messages: no basic.consume was seen".to_owned(),
-        );
+    history.events().iter().for_each(|event| seen.note(&event.what));
+    let failed = |id: &str, outcome: Outcome| {
+        judgement.findings.iter().find(|f| f.checker == id && f.outcome == outcome)
+    };
+    let fails = |id: &str| failed(id, Outcome::Fail).is_some();
+    let mut hints: Vec<String> = Vec::new();
+    match (seen.connected, &seen.died) {
+        (false, Some(how)) => hints.push(format!(
+            "it ended before it connected ({how}): its last words say why. Its broker is what AMQP_URL names"
+        )),
+        (false, None) => hints.push(
+            "nothing ever connected: the program is to take its broker from AMQP_URL (or RABBITMQ_URL), and is given no other".into(),
+        ),
+        (true, _) if seen.opened && !seen.asked && seen.declared.is_none() => hints.push(
+            "it connected, and never asked for messages: no basic.consume was seen".into(),
+        ),
+        _ => {}
     }
     if !seen.consumed.is_empty() && !seen.consumed.contains(&plan.queue) {
         let other: Vec<&str> = seen.consumed.iter().map(String::as_str).collect();
@@ -61,27 +66,37 @@ fn of(played: &Played) -> Vec<String> {
             plan.queue
         ));
     }
-    if let Some(text) = seen.declared {
+    if let Some(text) = &seen.declared {
         hints.push(format!(
             "it declares a queue that is there, with other arguments ({text}): declare it passively, or not at all"
         ));
     }
-    let fails =
-        |id: &str| judgement.findings.iter().any(|f| f.checker == id && f.outcome == Outcome::Fail);
     let told = plan.scenario.subject.prefetch;
-    if let Some(own) =
-        seen.prefetch.filter(|own| fails("I8") && *own != told && plan.command.is_some())
-    {
+    if let Some(own) = seen.prefetch.filter(|own| fails("I8") && *own != told) {
         hints.push(format!(
             "it asks for a prefetch of {own}, and was told another by GAUNTLET_PREFETCH; if it is to choose its own: --no-prefetch"
         ));
     }
-    if fails("I5") && plan.command.is_some() && plan.promises.reports_when_seen {
+    if fails("I5") && seen.no_ack {
+        hints.push(
+            "it consumes with no_ack (auto_ack): turn that off and ack when the work is done, or promise no more: --at-most-once".into(),
+        );
+    } else if fails("I5") && plan.promises.reports_when_seen {
         hints.push(
             "a report counts when it is read: print `handled ID` before the ack, and flush it"
-                .to_owned(),
+                .into(),
         );
     }
+    if seen.left_behind && seen.died.is_some() {
+        hints.push("it ended, and what it had started went on: run it in the foreground".into());
+    }
+    let shell = command.split_whitespace().next().and_then(|word| word.rsplit('/').next());
+    if seen.terminated && shell.is_some_and(|name| ["sh", "bash", "dash", "zsh"].contains(&name)) {
+        hints.push(
+            "SIGTERM goes to the shell, and ends it alone: have it `exec` the program".into(),
+        );
+    }
+    hints.extend(failed("reports", Outcome::Unknown).map(|finding| finding.summary.clone()));
     hints
 }
 
@@ -89,7 +104,14 @@ fn of(played: &Played) -> Vec<String> {
 #[derive(Default)]
 struct Seen {
     connected: bool,
+    opened: bool,
     asked: bool,
+    no_ack: bool,
+    /// How the first process that ended unasked did.
+    died: Option<String>,
+    /// A process was ended by SIGTERM.
+    terminated: bool,
+    left_behind: bool,
     consumed: BTreeSet<String>,
     /// What the broker said to its declaring a queue.
     declared: Option<String>,
@@ -98,11 +120,23 @@ struct Seen {
 
 impl Seen {
     fn note(&mut self, what: &What) {
-        self.connected |= matches!(what, What::Accepted { .. });
+        match what {
+            What::Accepted { .. } => self.connected = true,
+            What::LeftBehind { .. } => self.left_behind = true,
+            What::ProcessEnded { how, asked, .. } => {
+                self.terminated |= how.starts_with("killed by signal 15");
+                if !asked {
+                    self.died.get_or_insert_with(|| how.clone());
+                }
+            }
+            _ => {}
+        }
         let What::Wire { end: End::Client, way, frame, .. } = what else { return };
         match (way, &frame.args) {
+            (Way::ToClient, _) if &*frame.name == "connection.open-ok" => self.opened = true,
             (Way::ToBroker, Args::Consume { queue, .. } | Args::Get { queue, .. }) => {
                 self.asked = true;
+                self.no_ack |= matches!(frame.args, Args::Consume { no_ack: true, .. });
                 // An empty name is the queue declared last on the channel.
                 if !queue.is_empty() {
                     self.consumed.insert(queue.clone());
@@ -188,6 +222,47 @@ mod tests {
         tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
         tale.publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).handle(0, true);
         only(&mut tale, "print `handled ID` before the ack, and flush it");
+    }
+
+    #[test]
+    fn how_it_ended_and_what_it_left() {
+        let ended = |asked, how: &str| What::ProcessEnded { copy: 1, how: how.into(), asked };
+        only(
+            Tale::new().what(ended(false, "exit code 1")),
+            "it ended before it connected (exit code 1)",
+        );
+        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).what(ended(false, "exit code 0"));
+        only(
+            tale.what(What::LeftBehind { processes: vec!["7".into()] }),
+            "run it in the foreground",
+        );
+        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
+        tale.what(ended(true, "killed by signal 15 (SIGTERM)"));
+        assert_eq!(said(&mut tale), [""; 0]);
+        tale.promises = Promises::of_a_process();
+        let (plan, history) = tale.told();
+        let plan = crate::plan::Plan { command: Some("/bin/sh -c worker".into()), ..plan };
+        let judgement = judge(&plan, &history);
+        let hints = of(&Played { plan, history, judgement });
+        assert!(
+            matches!(&*hints, [hint] if hint.contains("have it `exec` the program")),
+            "{hints:?}"
+        );
+    }
+
+    #[test]
+    fn acks_that_are_not_asked_for() {
+        let mut tale = Tale::new();
+        let (queue, consumer_tag) = ("work".to_owned(), "c".to_owned());
+        let consume = Args::Consume { queue, consumer_tag, no_ack: true, exclusive: false };
+        tale.publish(0).connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
+        tale.passes(1, Way::ToClient, 1, "channel.open-ok", Args::None);
+        tale.passes(1, Way::ToBroker, 1, "basic.consume", consume);
+        let ok = Args::ConsumeOk { consumer_tag: "c".into() };
+        tale.passes(1, Way::ToClient, 1, "basic.consume-ok", ok).deliver(1, 1, 1, 0);
+        only(&mut tale, "--at-most-once");
     }
 
     #[test]

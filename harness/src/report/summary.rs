@@ -34,9 +34,10 @@ const GRAVEST: [&str; 6] = ["I1", "I2", "I11", "I12", "I20", "I22"];
 pub fn headline(played: &Played) -> String {
     let Played { plan, judgement, .. } = played;
     let mut worst = worst_first(judgement);
-    // What the scenario is there for says more than what comes along with it.
+    // What is grave comes first; then what the scenario is there for says more than what comes along with it.
     worst.sort_by_key(|f| {
-        f.outcome == Outcome::Unknown || !plan.scenario.decides.contains(&f.checker)
+        let grave = GRAVEST.contains(&f.checker.as_str());
+        (f.outcome == Outcome::Unknown, !grave, !plan.scenario.decides.contains(&f.checker))
     });
     let of = |outcome| {
         let others = worst.iter().skip(1).filter(move |f| f.outcome == outcome);
