@@ -9,6 +9,7 @@ use gauntlet_network::{Fault, Seed};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::broker::BrokerFault;
 use crate::history::{Event, History, What};
 use crate::scenario::{Scenario, Step, SubjectFault, Trigger};
 use crate::subject::Promises;
@@ -134,6 +135,15 @@ impl Plan {
     /// Whether the schedule itself asks the subject to stop, so that work is left over on purpose.
     pub fn stops_early(&self) -> bool {
         self.steps.iter().any(|s| s.subject == Some(SubjectFault::Stop))
+    }
+
+    /// Messages to be kept for when a broker that goes down is back.
+    pub fn reserve(&self) -> u32 {
+        let down = |fault: &BrokerFault| {
+            matches!(fault, BrokerFault::Restart | BrokerFault::RestartApp | BrokerFault::Kill)
+        };
+        let goes_down = self.steps.iter().filter_map(|s| s.broker.as_ref()).any(down);
+        if goes_down { self.scenario.workload.messages / 10 } else { 0 }
     }
 
     /// Whether the schedule asks the subject to stop at once.

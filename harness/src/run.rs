@@ -145,7 +145,7 @@ async fn on_path(
         &url,
         &plan.queue,
         &plan.scenario.workload,
-        plan.scenario.own_broker,
+        (plan.scenario.own_broker, plan.reserve()),
         recorder,
     );
     let apart = entrant.program().is_some();

@@ -39,6 +39,7 @@ enum Pace {
     /// The backlog, as fast as it is confirmed; then a pause.
     Fill,
     Pause,
+    /// At the workload's rate, but for the reserve; then a pause.
     Go,
     Hurry,
     Stop,
@@ -58,12 +59,13 @@ pub enum Doing {
 impl Publisher {
     /// A publisher of `workload` into `queue`, which pauses after the backlog. Its messages are `persistent` where the
     /// broker goes down and must keep them; elsewhere they are not, for RabbitMQ then confirms at once and not when
-    /// it has flushed.
+    /// it has flushed. The last `reserve` messages are kept until it hurries: where a broker takes its time to go down,
+    /// there is something left to handle when it is back.
     pub fn start(
         url: &str,
         queue: &str,
         workload: &Workload,
-        persistent: bool,
+        (persistent, reserve): (bool, u32),
         recorder: &Recorder,
     ) -> Publisher {
         let (pace, paces) = watch::channel(Pace::Fill);
@@ -78,6 +80,7 @@ impl Publisher {
             interval,
             messages: workload.messages,
             backlog: workload.backlog,
+            reserve,
             delivery_mode: if persistent { 2 } else { 1 },
             recorder: recorder.clone(),
             pace: paces,
@@ -134,6 +137,7 @@ struct Work {
     interval: Option<Duration>,
     messages: u32,
     backlog: u32,
+    reserve: u32,
     delivery_mode: u8,
     recorder: Recorder,
     pace: watch::Receiver<Pace>,
@@ -154,9 +158,10 @@ impl Work {
             let pace = *self.pace.borrow_and_update();
             match pace {
                 Pace::Stop => break,
-                Pace::Go | Pace::Hurry => {}
+                Pace::Hurry => {}
+                Pace::Go if next + self.reserve < self.messages => {}
                 Pace::Fill if next < self.backlog => {}
-                Pace::Fill | Pace::Pause => {
+                Pace::Fill | Pace::Pause | Pace::Go => {
                     self.settle(&mut awaited, 0).await;
                     self.state.send_replace(Doing::Paused);
                     if self.pace.changed().await.is_err() {
