@@ -21,6 +21,8 @@ use crate::scenario::Workload;
 const WINDOW: usize = 256;
 /// Between two tries to reach a broker that is away.
 const RETRY: Duration = Duration::from_millis(20);
+/// An attempt that takes longer is given up, and another made.
+const ATTEMPT: Duration = Duration::from_secs(5);
 /// A confirm that takes longer is given up; the message's fate is unknown.
 const CONFIRM: Duration = Duration::from_secs(15);
 /// Without a broker for so long, the publisher gives up; what it did not publish is not published.
@@ -216,16 +218,22 @@ impl Work {
     async fn connect(&mut self) -> Option<(Connection, Channel)> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && *self.pace.borrow() != Pace::Stop {
-            if let Ok(connection) = backstage::connect(&self.url).await
-                && let Ok(channel) = connection.create_channel().await
-                && channel.confirm_select(ConfirmSelectOptions::default()).await.is_ok()
-            {
-                return Some((connection, channel));
+            // One that goes down or comes up may take a connection and never answer on it.
+            let session = tokio::time::timeout(ATTEMPT, self.session()).await;
+            if let Ok(Some(session)) = session {
+                return Some(session);
             }
             // A broker that restarts is waited for; each try is cheap and goes to this machine.
             let _ = tokio::time::timeout(RETRY, self.pace.wait_for(|p| *p == Pace::Stop)).await;
         }
         None
+    }
+
+    async fn session(&self) -> Option<(Connection, Channel)> {
+        let connection = backstage::connect(&self.url).await.ok()?;
+        let channel = connection.create_channel().await.ok()?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
+        Some((connection, channel))
     }
 
     async fn publish(&self, channel: &Channel, id: u32) -> lapin::Result<Confirming> {
