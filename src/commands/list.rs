@@ -4,21 +4,25 @@ use gauntlet_harness::broker::{self, fault::Needs};
 use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::mutants::MUTANTS;
 use gauntlet_network::fault::CATALOGUE;
-use gauntlet_scenarios::SUITES;
+use gauntlet_scenarios::{SUITES, Suite};
 
 use super::{Failure, say};
 use crate::args::{List, Listed};
+
+/// Prints a suite and its scenarios.
+pub(super) fn suite(suite: &Suite) -> Result<(), Failure> {
+    say(format!("suite {} - {}", suite.name, suite.about));
+    for scenario in suite.scenarios().map_err(Failure::usage)? {
+        say(format!("  {:<26} {}", scenario.name, scenario.title));
+    }
+    Ok(())
+}
 
 /// Prints what was asked for, or everything.
 pub fn execute(list: &List) -> Result<u8, Failure> {
     let wanted = |what| list.what.is_none_or(|w| w == what);
     if wanted(Listed::Scenarios) {
-        for suite in SUITES {
-            say(format!("suite {} - {}", suite.name, suite.about));
-            for scenario in suite.scenarios().map_err(Failure::usage)? {
-                say(format!("  {:<26} {}", scenario.name, scenario.title));
-            }
-        }
+        SUITES.iter().try_for_each(suite)?;
     }
     if wanted(Listed::Checkers) {
         say("checkers - each fails when");

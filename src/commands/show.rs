@@ -4,17 +4,13 @@ use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::scenario::describe;
 use gauntlet_harness::subject::Promises;
 
-use super::{Failure, say};
+use super::{Failure, list, say};
 use crate::args::Show;
 
 /// Prints the story, the schedule and what is decided.
 pub fn execute(show: &Show) -> Result<u8, Failure> {
     if let Some(suite) = gauntlet_scenarios::SUITES.iter().find(|s| s.name == show.scenario) {
-        say(format!("suite {} - {}", suite.name, suite.about));
-        for scenario in suite.scenarios().map_err(Failure::usage)? {
-            say(format!("  {:<26} {}", scenario.name, scenario.title));
-        }
-        return Ok(0);
+        return list::suite(suite).map(|()| 0);
     }
     if let Some(checker) = CHECKERS.iter().find(|c| c.id.eq_ignore_ascii_case(&show.scenario)) {
         say(format!("{} {}: fails when {}", checker.id, checker.name, checker.fails_when));

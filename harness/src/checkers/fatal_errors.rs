@@ -76,26 +76,20 @@ fn refused(case: &Case<'_>) -> Vec<(Option<Mark>, Mark)> {
             {
                 silenced.insert(*conn);
             }
-            What::Ended { conn, end: End::Client, .. } if silenced.contains(conn) => {
-                let c = &case.ledger.connections[conn];
-                if c.opened.is_none()
-                    && c.close.is_none()
-                    && c.broker_over.is_none_or(|at| at > event.into())
-                {
-                    refusals.push((c.accepted, Mark::from(event)));
-                }
-            }
             What::Wire { conn, end: End::Client, way: Way::ToBroker, frame }
                 if &*frame.name == "connection.start-ok" =>
             {
                 answered.insert(*conn);
             }
-            What::Ended { conn, end: End::Broker, .. } if answered.contains(conn) => {
+            What::Ended { conn, end, .. } => {
                 let c = &case.ledger.connections[conn];
-                if c.opened.is_none()
-                    && c.close.is_none()
-                    && c.client_left.is_none_or(|at| at > event.into())
-                {
+                // By whichever end was the first to go.
+                let (refused, other) = match end {
+                    End::Broker => (answered.contains(conn), c.client_left),
+                    End::Client => (silenced.contains(conn), c.broker_over),
+                };
+                let first = other.is_none_or(|at| at > event.into());
+                if refused && first && c.opened.is_none() && c.close.is_none() {
                     refusals.push((c.accepted, Mark::from(event)));
                 }
             }

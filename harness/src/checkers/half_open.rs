@@ -1,8 +1,8 @@
 //! I16, half-open: fails when a blackhole is not noticed within the negotiated bound.
 //!
 //! Judges the connections a blackhole fired on: the subject must let go of them itself, in three
-//! heartbeats and slack after the last octet it heard, or as soon as it promises. Where only the way to the broker is cut, the
-//! subject is not judged before the broker has given up.
+//! heartbeats and slack after the last octet it heard, or as soon as it promises. Where only the way to
+//! the broker is cut, the subject is not judged before the broker has given up.
 
 use std::time::Duration;
 
@@ -62,14 +62,13 @@ impl Hole {
 
     /// How long after that it may take the subject to notice, in nanoseconds.
     fn bound(&self, case: &Case<'_>, connection: &Connection) -> u64 {
-        let promised = case.plan.promises.notices_within.map(|bound| bound.as_nanos() as u64);
-        match connection.heartbeat {
-            Some(_) if promised.is_some() => promised.unwrap_or_default(),
+        match (connection.heartbeat, case.plan.promises.notices_within) {
+            (Some(_), Some(promised)) => promised.as_nanos() as u64,
             // Nothing was negotiated yet: what is left is its deadline for connecting.
-            None => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
-            Some(0) => three(case.plan.scenario.subject.heartbeat),
+            (None, _) => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
+            (Some(0), None) => three(case.plan.scenario.subject.heartbeat),
             // Whoever settles on a longer heartbeat than it was told is held to what it was told.
-            Some(heartbeat) => three(heartbeat.min(case.plan.scenario.subject.heartbeat)),
+            (Some(heartbeat), None) => three(heartbeat.min(case.plan.scenario.subject.heartbeat)),
         }
     }
 
