@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkers::{Case, Recovery, decide_all, recoveries};
 use crate::history::ledger::Ledger;
-use crate::history::{History, HistoryError, read_file};
+use crate::history::{History, HistoryError, What, read_file};
 use crate::plan::{FORMAT, Plan};
 use crate::scenario::Hazard;
 use crate::verdict::{Finding, Outcome, Verdict};
@@ -27,6 +27,11 @@ impl Judgement {
     /// The findings that fail.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.outcome == Outcome::Fail)
+    }
+
+    /// Whether it is unknown for no other reason than a busy machine.
+    pub fn too_busy(&self) -> bool {
+        self.verdict == Verdict::Unknown && self.unknowns().all(|f| f.busy)
     }
 
     /// The findings that could not be decided.
@@ -74,8 +79,30 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
             finding.summary
         );
     }
+    if let Some(busy) = busy(&ledger, history) {
+        for finding in findings.iter_mut().filter(|f| f.outcome == Outcome::Unknown && !f.busy) {
+            finding.busy = true;
+            finding.summary = format!("{}; {busy}", finding.summary);
+        }
+    }
     let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));
     Judgement { verdict, findings, recovery_ns }
+}
+
+/// Of the subject's life, at least one part in so many spent waiting for a CPU makes a busy machine.
+const BUSY: u64 = 5;
+
+/// How busy the machine was while the subject ran; nothing where it was not.
+fn busy(ledger: &Ledger, history: &History) -> Option<String> {
+    let started =
+        history.events().iter().find(|e| matches!(e.what, What::SubjectStarted { .. }))?;
+    let last = history.events().last()?.ns;
+    let ended = ledger.subject_ended.map_or(last, |m| m.ns);
+    let (span, waited) = (ended.saturating_sub(started.ns), ledger.load.waited(started.ns, ended));
+    let ms = |ns: u64| ns / 1_000_000;
+    (waited > 0 && waited * BUSY >= span).then(|| {
+        format!("the machine was too busy: waited {} of {} ms for a CPU", ms(waited), ms(span))
+    })
 }
 
 /// A hazard that shows is what the scenario is there for, and no defect of the subject.

@@ -253,7 +253,7 @@ impl Stage<'_> {
         host.reports().into_iter().for_each(|reports| tap.look_first(reports));
         self.probe.attach(host.holder(place.link));
         let mut watching = JoinSet::new();
-        watching.spawn(starvation::watch(self.recorder.clone()));
+        watching.spawn(starvation::watch(self.recorder.clone(), host.threads()));
         let outcome = self.phases(&host).await;
         watching.shutdown().await;
         host.stop().await;

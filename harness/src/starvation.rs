@@ -1,124 +1,281 @@
-//! How long threads of this process wait for a CPU: on a busy machine, time that a bound must not count as the
-//! subject's.
+//! How long threads wait for a CPU, and how late this process's own runtime is: time on a busy machine that a bound
+//! must not count as the subject's.
 //!
-//! Linux says so for each thread (`/proc/self/task/TID/schedstat`, second field: nanoseconds runnable and not
-//! running). Of every slice of time the thread counts that waited longest; elsewhere nothing is known and nothing said.
+//! Linux tells for each thread how long it was runnable and did not run (`/proc/PID/task/TID/schedstat`, second field),
+//! as soon as it runs again. A thread that is runnable and has not run since the last look is still waiting: that counts
+//! too, and is not counted again when the kernel adds it. Time that a hypervisor took is in `/proc/stat` (`steal`). Of each
+//! kind of thread, the one that waited longest counts. Elsewhere than on Linux only the lateness of the runtime is known.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::history::{Recorder, What};
+use crate::history::{Recorder, Waiter, What};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(100);
-/// Less than this in one of them is how any machine is.
+/// Less than this in one of them is normal on any machine.
 const WORTH_SAYING: Duration = Duration::from_millis(5);
+/// What `/proc/stat` counts in.
+const JIFFY: Duration = Duration::from_millis(10);
+/// Threads of in-process subjects are named `subject-` and the number of the subject.
+pub const SUBJECT: &str = "subject-";
 
-/// Records [`What::Starved`] for as long as it is polled.
-pub async fn watch(recorder: Recorder) {
-    let (mut last, mut since) = (waited(), Instant::now());
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Records [`What::Starved`] for as long as it is polled: for this process, and for the threads of the in-process subject
+/// whose threads are named `subject`. Threads of other subjects in this process are left out.
+pub async fn watch(recorder: Recorder, subject: Option<String>) {
+    let mut last = own_process();
+    let mut pace = Pace::new();
     loop {
-        ticks.tick().await;
-        let (total, now) = (waited(), Instant::now());
-        let (waited, over) = (total.saturating_sub(last), now - since);
-        if waited >= WORTH_SAYING {
-            let ns = |d: Duration| d.as_nanos() as u64;
-            recorder.record(What::Starved { over: ns(over), waited: ns(waited.min(over)) });
+        let (over, late) = pace.next().await;
+        let now = own_process();
+        let since = |group: &str| now.waited(group).saturating_sub(last.waited(group));
+        record(&recorder, Waiter::Harness, over, since(HARNESS).max(late));
+        if let Some(subject) = &subject {
+            record(&recorder, Waiter::Subject, over, since(subject));
         }
-        (last, since) = (total, now);
+        record(&recorder, Waiter::Machine, over, now.stolen.saturating_sub(last.stolen));
+        last = now;
     }
 }
 
-/// The same for the threads of other processes, whichever there are each time.
-pub async fn watch_processes(recorder: Recorder, pids: impl Fn() -> Vec<u32>) {
-    let (mut seen, mut last, mut since) = (Seen::default(), 0, Instant::now());
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// The same for the threads of other processes, the ones there are at each look.
+pub async fn watch_processes(recorder: Recorder, who: Waiter, pids: impl Fn() -> Vec<u32>) {
+    let mut threads = Threads::default();
+    let mut pace = Pace::new();
+    let mut last = Duration::ZERO;
     loop {
-        ticks.tick().await;
+        let (over, _) = pace.next().await;
         let tasks = |pid: &u32| Path::new("/proc").join(pid.to_string()).join("task");
-        seen.look(&pids().iter().map(tasks).collect::<Vec<_>>());
-        let (waited, over) = (Duration::from_nanos(seen.total - last), since.elapsed());
-        if waited >= WORTH_SAYING {
-            let ns = |d: Duration| d.as_nanos() as u64;
-            recorder.record(What::Starved { over: ns(over), waited: ns(waited.min(over)) });
-        }
-        (last, since) = (seen.total, Instant::now());
+        threads.look(&pids().iter().map(tasks).collect::<Vec<_>>(), |_| "all".to_owned());
+        let total = threads.waits.get("all").copied().unwrap_or_default();
+        record(&recorder, who, over, total.saturating_sub(last));
+        last = total;
     }
 }
 
-/// What this process's threads were seen to have waited.
-#[derive(Default)]
-struct Seen {
-    at: Option<Instant>,
-    threads: HashMap<String, u64>,
-    /// The longest wait of each slice, summed up.
-    total: u64,
+/// A wait that ended in this stretch may have begun before it.
+fn record(recorder: &Recorder, who: Waiter, over: Duration, waited: Duration) {
+    if waited >= WORTH_SAYING {
+        let ns = |d: Duration| d.as_nanos() as u64;
+        recorder.record(What::Starved { who, over: ns(over.max(waited)), waited: ns(waited) });
+    }
 }
 
-/// The longest waits of all slices so far. Many runs of a process ask; it looks once for all of them.
-fn waited() -> Duration {
-    static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
+/// Ticks, and how late each one is.
+struct Pace {
+    ticks: tokio::time::Interval,
+    last: Instant,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Pace { ticks, last: Instant::now() }
+    }
+
+    /// The time since the tick before, and how much longer it is than it should be.
+    async fn next(&mut self) -> (Duration, Duration) {
+        self.ticks.tick().await;
+        let over = self.last.elapsed();
+        self.last = Instant::now();
+        (over, over.saturating_sub(EVERY))
+    }
+}
+
+/// The group of the threads that are no subject's: the harness's own.
+const HARNESS: &str = "harness";
+
+/// What was waited since the first look.
+#[derive(Clone, Default)]
+struct Waited {
+    groups: HashMap<String, Duration>,
+    stolen: Duration,
+}
+
+impl Waited {
+    fn waited(&self, group: &str) -> Duration {
+        self.groups.get(group).copied().unwrap_or_default()
+    }
+}
+
+/// Many runs of a process ask about it; it looks once for all of them.
+fn own_process() -> Waited {
+    static SEEN: Mutex<Option<(Threads, Instant, Duration)>> = Mutex::new(None);
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = seen.get_or_insert_default();
-    if seen.at.is_none_or(|at| at.elapsed() >= EVERY / 2) {
-        seen.look(&["/proc/self/task".into()]);
+    let group = |name: &str| match name.starts_with(SUBJECT) {
+        true => name.to_owned(),
+        false => HARNESS.to_owned(),
+    };
+    let (threads, at, first) =
+        seen.get_or_insert_with(|| (Threads::default(), Instant::now(), stolen()));
+    if threads.looked.is_none() || at.elapsed() >= EVERY / 2 {
+        threads.look(&["/proc/self/task".into()], group);
+        *at = Instant::now();
     }
-    Duration::from_nanos(seen.total)
+    Waited { groups: threads.waits.clone(), stolen: stolen().saturating_sub(*first) }
 }
 
-impl Seen {
-    fn look(&mut self, tasks: &[PathBuf]) {
-        let mut threads = HashMap::new();
+/// What a hypervisor took from this machine's CPUs.
+fn stolen() -> Duration {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let steal = text.lines().next().and_then(|l| l.split_ascii_whitespace().nth(8)?.parse().ok());
+    JIFFY * steal.unwrap_or(0)
+}
+
+/// Threads as they were at the last look.
+#[derive(Default)]
+struct Threads {
+    looked: Option<Instant>,
+    known: HashMap<PathBuf, Thread>,
+    /// Of each group, the longest wait of each look, summed up.
+    waits: HashMap<String, Duration>,
+}
+
+#[derive(Clone)]
+struct Thread {
+    group: String,
+    counts: Counts,
+    /// Counted before the kernel did.
+    ahead: Duration,
+}
+
+/// What `schedstat` says.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Counts {
+    ran: u64,
+    waited: u64,
+}
+
+impl Threads {
+    fn look(&mut self, tasks: &[PathBuf], group: impl Fn(&str) -> String) {
+        let over = self.looked.map(|at| at.elapsed());
+        let mut now = HashMap::new();
+        let mut longest: HashMap<String, Duration> = HashMap::new();
         for task in tasks.iter().flat_map(std::fs::read_dir).flatten().flatten() {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let waited = text.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok());
-            if let Some(waited) = waited {
-                threads.insert(task.file_name().to_string_lossy().into_owned(), waited);
-            }
+            let path = task.path();
+            let Some(counts) = counts(&path) else { continue };
+            let before = self.known.remove(&path);
+            let name = || std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+            let group = before.as_ref().map_or_else(|| group(name().trim()), |t| t.group.clone());
+            let (waited, ahead) = match (&before, over) {
+                (Some(before), Some(over)) => before.since(counts, over, || runnable(&path)),
+                // What a thread waited before it was first seen was in this stretch.
+                (None, Some(_)) => (Duration::from_nanos(counts.waited), Duration::ZERO),
+                (_, None) => (Duration::ZERO, Duration::ZERO),
+            };
+            let most = longest.entry(group.clone()).or_default();
+            *most = waited.max(*most);
+            now.insert(path, Thread { group, counts, ahead });
         }
-        // What a thread waited before it was first seen was in this slice too.
-        let since = |(tid, now): (&String, &u64)| {
-            now.saturating_sub(self.threads.get(tid).copied().unwrap_or(0))
-        };
-        if self.at.is_some() {
-            self.total += threads.iter().map(since).max().unwrap_or(0);
+        for (group, waited) in longest {
+            *self.waits.entry(group).or_default() += waited;
         }
-        (self.threads, self.at) = (threads, Some(Instant::now()));
+        (self.known, self.looked) = (now, Some(Instant::now()));
     }
+}
+
+impl Thread {
+    /// What it waited since the last look, and how much of that the kernel has not counted yet.
+    fn since(
+        &self,
+        now: Counts,
+        over: Duration,
+        runnable: impl Fn() -> bool,
+    ) -> (Duration, Duration) {
+        if now == self.counts {
+            let waits = if runnable() { over } else { Duration::ZERO };
+            return (waits, self.ahead + waits);
+        }
+        let counted = Duration::from_nanos(now.waited.saturating_sub(self.counts.waited));
+        (counted.saturating_sub(self.ahead), self.ahead.saturating_sub(counted))
+    }
+}
+
+fn counts(task: &Path) -> Option<Counts> {
+    let text = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    let mut fields = text.split_ascii_whitespace().map_while(|n| n.parse().ok());
+    Some(Counts { ran: fields.next()?, waited: fields.next()? })
+}
+
+/// Whether it would run if there were a CPU for it.
+fn runnable(task: &Path) -> bool {
+    let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('R'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
-    fn of_each_slice_the_longest_wait_counts() {
+    fn of_each_look_the_longest_wait_of_a_group_counts() {
         let dir = tempfile::tempdir().expect("a directory");
-        let thread = |tid: &str, waited: u64| {
-            std::fs::create_dir_all(dir.path().join(tid)).expect("made");
-            let text = format!("1 {waited} 1\n");
-            std::fs::write(dir.path().join(tid).join("schedstat"), text).expect("written");
+        let thread = |tid: &str, name: &str, ran: u64, waited: u64| {
+            let task = dir.path().join(tid);
+            std::fs::create_dir_all(&task).expect("made");
+            std::fs::write(task.join("schedstat"), format!("{ran} {waited} 1\n")).expect("written");
+            std::fs::write(task.join("comm"), format!("{name}\n")).expect("written");
         };
-        let mut seen = Seen::default();
-        let mut check = |expect: u64| {
-            seen.look(&[dir.path().to_owned()]);
-            assert_eq!(seen.total, expect);
+        let mut threads = Threads::default();
+        let mut check = |expect: [u64; 2]| {
+            threads.look(&[dir.path().to_owned()], str::to_owned);
+            let waited = |group| threads.waits.get(group).map_or(0, |d: &Duration| d.as_nanos());
+            assert_eq!([waited("a"), waited("b")], expect.map(u128::from));
         };
-        thread("1", 100);
+        thread("1", "a", 1, 100);
         // What was before the first look is nobody's.
-        check(0);
-        thread("1", 130);
-        thread("2", 50);
-        check(50);
-        thread("1", 160);
-        thread("2", 55);
-        check(80);
+        check([0, 0]);
+        thread("1", "a", 2, 130);
+        thread("2", "a", 1, 50);
+        thread("3", "b", 1, 7);
+        check([50, 7]);
+        thread("1", "a", 3, 160);
+        thread("2", "a", 2, 55);
+        check([80, 7]);
         std::fs::write(dir.path().join("2/schedstat"), "nonsense").expect("written");
-        check(80);
+        check([80, 7]);
+    }
+
+    #[test]
+    fn a_wait_that_lasts_is_counted_as_it_lasts_and_once() {
+        let before =
+            |ahead| Thread { group: "a".into(), counts: Counts { ran: 1, waited: 1000 }, ahead };
+        let same = Counts { ran: 1, waited: 1000 };
+        assert_eq!(before(Duration::ZERO).since(same, 100 * MS, || true), (100 * MS, 100 * MS));
+        assert_eq!(before(100 * MS).since(same, 100 * MS, || true), (100 * MS, 200 * MS));
+        assert_eq!(before(Duration::ZERO).since(same, 100 * MS, || false), (0 * MS, 0 * MS));
+        // It runs again, and the kernel says that it waited for 230 ms in all.
+        let ran = Counts { ran: 2, waited: 1000 + 230_000_000 };
+        assert_eq!(before(200 * MS).since(ran, 100 * MS, || true), (30 * MS, 0 * MS));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_without_a_cpu_is_seen_to_wait() {
+        // More threads than cores, all of which want to run: each waits for about half of the time.
+        let threads = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let stop = || over.load(std::sync::atomic::Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while !stop() {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let began = Instant::now();
+            let first = own_process().waited(HARNESS);
+            while own_process().waited(HARNESS).saturating_sub(first) < 20 * MS {
+                assert!(began.elapsed() < Duration::from_secs(20), "no wait was seen");
+                std::thread::yield_now();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 }

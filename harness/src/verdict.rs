@@ -54,6 +54,9 @@ pub struct Finding {
     pub summary: String,
     /// Sequence numbers of the events that prove it, in the order they should be read.
     pub evidence: Vec<u64>,
+    /// Whether it is unknown because the machine was too busy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
 }
 
 /// A checker's decision. Distinct from [`Verdict`] only in that an invariant may not be at stake at all.

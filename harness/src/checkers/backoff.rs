@@ -7,6 +7,7 @@
 use gauntlet_network::Fault;
 
 use super::heartbeat::ms;
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::Mark;
@@ -59,15 +60,15 @@ struct Pause {
     /// The delays promised: counted since any connection that worked, and since a stable one.
     short: u64,
     long: u64,
-    /// Of these, time in which there was no CPU to be had.
-    starved: u64,
+    /// When it began: the end of the earlier attempt.
+    from: u64,
     /// Whether attempts in between may have gone unseen.
     hidden: bool,
 }
 
 fn decide(case: &Case<'_>) -> Decision {
     let (attempts, reported) = attempts(case);
-    if let Some(fail) = too_fast(&attempts) {
+    if let Some(fail) = too_fast(case, &attempts) {
         return fail;
     }
     let failed = attempts
@@ -93,9 +94,13 @@ fn decide(case: &Case<'_>) -> Decision {
         return fail;
     }
     let pauses = pauses(case, promise, &attempts, reported);
-    let violation = pauses.iter().find_map(|p| out_of_bounds(promise, &attempts, p));
-    if let Some(fail) = violation.or_else(|| hot_rows(promise, &attempts, &pauses)) {
-        return fail;
+    let mut wrong: Vec<Decision> =
+        pauses.iter().filter_map(|p| out_of_bounds(case, promise, &attempts, p)).collect();
+    wrong.extend(hot_rows(case, promise, &attempts, &pauses));
+    // What fails comes before what nobody can tell.
+    wrong.sort_by_key(|d| d.busy);
+    if let Some(first) = wrong.into_iter().next() {
+        return first;
     }
     let judged: Vec<&Pause> = pauses.iter().filter(|p| p.failed && !p.hidden).collect();
     match judged.iter().max_by_key(|p| p.least) {
@@ -157,13 +162,18 @@ fn attempts(case: &Case<'_>) -> (Vec<Attempt>, bool) {
     (starts.into_iter().map(made).collect(), by_report)
 }
 
-/// More than [`RATE`] retries of failed attempts in one second.
-fn too_fast(attempts: &[Attempt]) -> Option<Decision> {
+/// More than [`RATE`] retries of failed attempts in one second. A busy link accepts late what was spread out before.
+fn too_fast(case: &Case<'_>, attempts: &[Attempt]) -> Option<Decision> {
     let retries: Vec<Mark> = (1..attempts.len())
         .filter(|i| attempts[i - 1].worked.is_none())
         .map(|i| attempts[i].at)
         .collect();
-    let hot = retries.windows(RATE + 1).find(|w| w[RATE].ns - w[0].ns < WINDOW)?;
+    let spread = |from: Mark, to: Mark| {
+        let late = case.ledger.load.waited(from.ns.saturating_sub(WINDOW), to.ns);
+        to.ns - from.ns + late
+    };
+    let mut windows = retries.windows(RATE + 1).filter(|w| w[RATE].ns - w[0].ns < WINDOW);
+    let hot = windows.find(|w| spread(w[0], w[RATE]) < WINDOW)?;
     let summary = format!(
         "{} retries of failed attempts to connect in {}; at most {RATE} a second is no hot loop",
         RATE + 1,
@@ -231,7 +241,7 @@ fn pauses(
             failed: before.worked.is_none(),
             least: this.at.ns - ended.ns,
             most: this.at.ns - before.at.ns.max(ended.ns.saturating_sub(SLACK)),
-            starved: case.ledger.starved(ended.ns, this.at.ns),
+            from: ended.ns,
             short: delays.0,
             long: delays.1.max(cap),
             hidden: !reported && unseen(case, before, this.at),
@@ -270,40 +280,53 @@ fn unseen(case: &Case<'_>, before: &Attempt, to: Mark) -> bool {
     })
 }
 
-fn out_of_bounds(promise: &BackoffPromise, attempts: &[Attempt], p: &Pause) -> Option<Decision> {
+fn out_of_bounds(
+    case: &Case<'_>,
+    promise: &BackoffPromise,
+    attempts: &[Attempt],
+    p: &Pause,
+) -> Option<Decision> {
     let (before, this) = (&attempts[p.to - 1], &attempts[p.to]);
     let from = before.over.filter(|m| *m <= this.at).unwrap_or(before.at);
     let after = if p.failed { "a failed attempt" } else { "a connection that had worked" };
-    let fail = |words: String| {
-        let mut evidence = vec![before.at.seq, from.seq, this.at.seq];
-        evidence.dedup();
-        Decision::fail(words, evidence)
-    };
-    let bound = p.long + SLACK;
-    // Any thread's wait counts, and not every wait was in the subject's way.
-    if p.least > bound + p.starved.min(bound / 2) && !p.hidden {
-        return Some(fail(format!(
-            "the retry after {after} came {} later; {} promised at most, and {} of slack",
+    let mut evidence = vec![before.at.seq, from.seq, this.at.seq];
+    evidence.dedup();
+    let timed = Timed::of(case, p.from, this.at.ns, p.long + SLACK);
+    if timed.kept != Kept::InTime && !p.hidden {
+        let words = format!(
+            "the retry after {after} came {} later{}; {} promised at most, and {} of slack",
             ms(p.least),
+            timed.breakdown(),
             ms(p.long),
             ms(SLACK)
-        )));
+        );
+        return Some(timed.decision(words, evidence));
     }
     let floor = p.short / 10 * 9;
-    (promise.jitter == Jitter::None && p.most < floor).then(|| {
-        fail(format!(
+    // The end before it may be on record late.
+    let late = case.ledger.load.waited(before.at.ns.saturating_sub(SLACK), this.at.ns);
+    (promise.jitter == Jitter::None && p.most + late < floor).then(|| {
+        let words = format!(
             "the retry after {after} came {} later; {} promised, without jitter",
             ms(p.least),
             ms(p.short)
-        ))
+        );
+        Decision::fail(words, evidence)
     })
 }
 
 /// Failures in a row whose pauses are together too short to have been drawn with full jitter.
-fn hot_rows(promise: &BackoffPromise, attempts: &[Attempt], pauses: &[Pause]) -> Option<Decision> {
+fn hot_rows(
+    case: &Case<'_>,
+    promise: &BackoffPromise,
+    attempts: &[Attempt],
+    pauses: &[Pause],
+) -> Option<Decision> {
     let rows = pauses.chunk_by(|a, b| a.failed == b.failed && b.to == a.to + 1);
     for row in rows.filter(|r| r[0].failed && r.len() >= ROW && promise.jitter == Jitter::Full) {
-        let waited: u64 = row.iter().map(|p| p.most).sum();
+        let (first, last) = (&attempts[row[0].to - 1], &attempts[row[row.len() - 1].to]);
+        let late = case.ledger.load.waited(first.at.ns, last.at.ns);
+        let waited = row.iter().map(|p| p.most).sum::<u64>() + late;
         let expected: u64 = row.iter().map(|p| p.short / 2).sum();
         if waited < expected / 8 && chance(waited, row) < CHANCE {
             let summary = format!(
@@ -313,10 +336,9 @@ fn hot_rows(promise: &BackoffPromise, attempts: &[Attempt], pauses: &[Pause]) ->
                 ms(expected)
             );
             let seqs = row.iter().map(|p| attempts[p.to].at.seq);
-            let first = attempts[row[0].to - 1].at.seq;
             return Some(Decision::fail(
                 summary,
-                std::iter::once(first).chain(seqs).take(12).collect(),
+                std::iter::once(first.at.seq).chain(seqs).take(12).collect(),
             ));
         }
     }

@@ -7,6 +7,7 @@
 use gauntlet_network::{Fault, Way};
 
 use super::half_open::holes;
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Connection, Mark};
 use crate::history::{Event, Moment, Phase, What};
@@ -19,6 +20,9 @@ pub const CHECKER: Checker = Checker {
     fails_when: "settled connections, channels or consumers differ from the baseline",
     decide,
 };
+
+/// How long before a figure the machine must have had time for it to settle.
+const SETTLES: u64 = 3_000_000_000;
 
 /// What the broker held at one point of the run.
 struct Held {
@@ -62,7 +66,13 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     judged.extend(find(Moment::After).map(|h| after(case, h)));
     if let Some(fail) = judged.iter().position(|d| d.outcome == Outcome::Fail) {
-        return judged.swap_remove(fail);
+        let fail = judged.swap_remove(fail);
+        // Before the figure was taken there was time for it to settle, unless the machine was busy.
+        let at = fail.evidence.last().and_then(|seq| case.history.get(*seq)).map_or(0, |e| e.ns);
+        return match Timed::mostly(case, at.saturating_sub(SETTLES), at) {
+            Timed { kept: Kept::Late, .. } => fail,
+            timed => timed.decision(fail.summary, Vec::new()),
+        };
     }
     if !case.history.complete() {
         return Decision::unknown("the history stops before the end of the run");

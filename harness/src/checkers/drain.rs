@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::proof::{
     Charges, automatic, by_subject, disturbed, ending, first, gap, last_ns, ms, place,
 };
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Delivery, Epoch, Handling, Mark, Message};
 use crate::history::{SubjectEnd, What};
@@ -74,16 +75,18 @@ impl Stop<'_> {
         self.asked.ns + time.as_nanos() as u64
     }
 
-    /// The same, and what a busy machine adds.
-    fn patience(&self, time: Duration) -> u64 {
-        let most = AT_ONCE.as_nanos() as u64 / 2;
-        self.after(time)
-            + self.case.ledger.starved(self.asked.ns, self.after(time) + most).min(most)
+    /// Whether something came within `time` of the request. It was the subject's turn all along.
+    fn within(&self, time: Duration, at: Mark) -> Timed {
+        Timed::of(self.case, self.asked.ns, at.ns, time.as_nanos() as u64)
+    }
+
+    /// Whether it came too late to count as begun before the request.
+    fn new(&self, at: Mark) -> bool {
+        self.within(GRACE, at).kept == Kept::Late
     }
 
     /// Nothing is begun, but for another try of a message already in hand.
     fn new_work(&mut self) {
-        let latest = self.patience(GRACE);
         for (id, m) in &self.case.ledger.messages {
             let arrived = m
                 .deliveries
@@ -92,12 +95,13 @@ impl Stop<'_> {
             let in_hand = arrived.max().is_none_or(|at| at < self.asked)
                 && m.handled().is_none_or(|at| at > self.asked)
                 && m.handlings.first().is_some_and(|h| h.start < self.asked);
-            for h in m.handlings.iter().filter(|h| h.start.ns > latest && !in_hand) {
+            for h in m.handlings.iter().filter(|_| !in_hand) {
                 let words = format!(
                     "m{id} was begun {} after the request to stop",
                     gap(self.asked, h.start)
                 );
-                self.charges.add(words, [Some(self.asked), Some(h.start)]);
+                let timed = self.within(GRACE, h.start);
+                self.charges.late(&timed, words, [Some(self.asked), Some(h.start)]);
             }
         }
     }
@@ -107,7 +111,8 @@ impl Stop<'_> {
         for epoch in &self.case.ledger.epochs {
             for c in &epoch.consumers {
                 let since = self.asked.max(c.asked);
-                let latest = since.ns - self.asked.ns + self.patience(AT_ONCE);
+                let at_once = AT_ONCE.as_nanos() as u64;
+                let latest = since.ns + at_once;
                 let stops = [
                     epoch.client_over,
                     c.cancelled.map(|(_, at)| at),
@@ -119,22 +124,25 @@ impl Stop<'_> {
                 {
                     continue;
                 }
-                if c.asked.ns > self.patience(GRACE) {
+                if c.asked.ns > self.after(GRACE) {
                     let words = format!(
                         "on {} it began to consume {} after the request to stop",
                         place(epoch),
                         gap(self.asked, c.asked)
                     );
-                    self.charges.add(words, [Some(self.asked), Some(c.asked)]);
-                } else if last_ns(self.case) > latest
-                    && stops.iter().flatten().all(|at| at.ns > latest)
-                {
+                    let timed = self.within(GRACE, c.asked);
+                    self.charges.late(&timed, words, [Some(self.asked), Some(c.asked)]);
+                } else {
+                    let first = stops.iter().flatten().map(|at| at.ns).min();
+                    let until = first.unwrap_or_else(|| last_ns(self.case));
+                    let timed = Timed::own(self.case, since.ns, until, at_once);
                     let words = format!(
                         "on {} it neither cancelled its consumer nor closed within {} ms of the request to stop",
                         place(epoch),
                         AT_ONCE.as_millis()
                     );
-                    self.charges.add(words, [Some(self.asked), stops[1], epoch.client_over]);
+                    let evidence = [Some(self.asked), stops[1], epoch.client_over];
+                    self.charges.late(&timed, words, evidence);
                 }
             }
         }
@@ -147,7 +155,7 @@ impl Stop<'_> {
         for (id, m) in &self.case.ledger.messages {
             for h in &m.handlings {
                 let open = h.end.is_none_or(|(end, _)| end > self.asked);
-                if h.start.ns > self.patience(GRACE) || !open {
+                if self.new(h.start) || !open {
                     continue;
                 }
                 count += 1;
@@ -197,7 +205,10 @@ impl Stop<'_> {
                         "m{id}, in flight at the request to stop, was abandoned, though its handler had only {} ms to go",
                         due.saturating_sub(self.asked.ns) / 1_000_000
                     );
-                    self.charges.add(words, evidence);
+                    // One that waits for a CPU runs out of time early.
+                    let over = self.ended.map_or(last_ns(self.case), |(at, _)| at.ns);
+                    let timed = Timed::mostly(self.case, self.asked.ns, over);
+                    self.charges.late(&timed, words, evidence);
                 }
             }
             _ => {}
@@ -242,34 +253,35 @@ impl Stop<'_> {
     /// It ends in time. How long it took, in words; `None` when the history does not say.
     fn end(&mut self) -> Option<String> {
         let within = self.case.plan.scenario.expect.stops_within;
-        let bound = self.patience(within);
         let late = format!("of the {} ms it has", within.as_millis());
+        let bound = within.as_nanos() as u64;
         match self.ended {
             Some((at, how)) => {
-                let took = gap(self.asked, at);
-                if self.aborted.is_none() && *how == SubjectEnd::Overran {
-                    let words = format!(
+                let timed = match how {
+                    SubjectEnd::Overran => Timed::torn_down(self.case, self.asked.ns, at.ns, bound),
+                    _ => Timed::own(self.case, self.asked.ns, at.ns, bound),
+                };
+                let took = format!("{}{}", gap(self.asked, at), timed.breakdown());
+                let words = match how {
+                    SubjectEnd::Overran => format!(
                         "it had not ended {took} after the request to stop, {late}, and was torn down"
-                    );
-                    self.charges.add(words, [Some(self.asked), Some(at)]);
-                } else if self.aborted.is_none() && at.ns > bound {
-                    self.charges.add(
-                        format!("it ended {took} after the request to stop, {late}"),
-                        [Some(self.asked), Some(at)],
-                    );
+                    ),
+                    _ => format!("it ended {took} after the request to stop, {late}"),
+                };
+                if self.aborted.is_none() {
+                    self.charges.late(&timed, words, [Some(self.asked), Some(at)]);
                 }
                 Some(took)
             }
             None => {
-                if self.aborted.is_none()
-                    && self.case.history.complete()
-                    && last_ns(self.case) > bound
-                {
+                if self.aborted.is_none() && self.case.history.complete() {
                     let words = format!(
                         "it never ended after the request to stop at {}, {late}",
                         ms(self.asked)
                     );
-                    self.charges.add(words, [Some(self.asked)]);
+                    let last = last_ns(self.case);
+                    let timed = Timed::own(self.case, self.asked.ns, last, bound);
+                    self.charges.late(&timed, words, [Some(self.asked)]);
                 }
                 None
             }
@@ -292,7 +304,7 @@ mod tests {
 
     use super::*;
     use crate::checkers::testing::Tale;
-    use crate::history::Ending;
+    use crate::history::{Ending, Waiter};
     use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
 
     /// m0 is done, m1 in hand, m2 delivered; at 100 ms the subject is asked to stop.
@@ -367,9 +379,12 @@ mod tests {
             tale
         };
         told(1099.0, false).expect(&CHECKER, Pass);
+        // Nobody can tell what waits for a CPU from what is slow.
         let mut busy = told(1499.0, false);
-        busy.at(1400.0).what(What::Starved { over: 1_200_000_000, waited: 900_000_000 });
-        busy.expect(&CHECKER, Pass);
+        let (over, waited) = (1_200_000_000, 900_000_000);
+        busy.at(1400.0).what(What::Starved { who: Waiter::Subject, over, waited });
+        let said = busy.expect(&CHECKER, Unknown).summary;
+        assert!(said.contains("too busy: waited 9"), "{said}");
         let decision = told(1101.0, false).expect(&CHECKER, Fail);
         let said = &decision.summary;
         assert!(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use gauntlet_network::{Args, End, Way};
 
 use super::proof::{Charges, ending, last_ns, ms};
+use super::turns::Timed;
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
 use crate::history::{SubjectEnd, What};
@@ -23,6 +24,9 @@ const TRIES: usize = 3;
 
 /// So many attempts within a second are a hot loop, where nothing else is promised.
 const HOT: usize = 10;
+
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -171,12 +175,16 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
         None => {
             let until = stop.map_or(last_ns(case), |stop| stop.ns);
             let tried = Duration::from_nanos(until.saturating_sub(refusals[0].ns));
-            if tried >= case.plan.scenario.expect.drains_within {
+            let within = case.plan.scenario.expect.drains_within;
+            if tried >= within {
                 let words = format!(
                     "refused {n} times, it had not given up {} ms after the first refusal",
                     tried.as_millis()
                 );
-                charges.add(words, evidence().chain([stop]));
+                // To the nanosecond its time is up.
+                let bound = (within.as_nanos() as u64).saturating_sub(1);
+                let timed = Timed::of(case, refusals[0].ns, until, bound);
+                charges.late(&timed, words, evidence().chain([stop]));
             }
             charges.or_else(|| {
                 Decision::unknown(format!(
@@ -200,18 +208,20 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let tries: Vec<Mark> =
         tries.map(Mark::from).filter(|at| stop.is_none_or(|stop| *at < stop)).collect();
     let Some(backoff) = &case.plan.promises.backoff else {
-        return hot_loop(&tries, refusals.len());
+        return hot_loop(case, &tries, refusals.len());
     };
     let mut charges = Charges::default();
     let until = stop.map_or(last_ns(case), |stop| stop.ns);
     if let Some(last) = tries.last() {
         let silent = Duration::from_nanos(until.saturating_sub(last.ns));
-        if silent > backoff.cap * 2 + case.plan.scenario.expect.recovers_within {
+        let most = backoff.cap * 2 + case.plan.scenario.expect.recovers_within;
+        if silent > most {
             let words = format!(
                 "it promises to keep trying when refused, and did not for the last {} ms",
                 silent.as_millis()
             );
-            charges.add(words, [Some(*last), stop]);
+            let timed = Timed::of(case, last.ns, until, most.as_nanos() as u64);
+            charges.late(&timed, words, [Some(*last), stop]);
         }
     }
     let late = tries.get(2..).unwrap_or_default();
@@ -219,7 +229,9 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let least = backoff.cap.as_nanos() as u64 / 2;
     match backoff.jitter {
         Jitter::None => {
-            for (from, to) in gaps.iter().filter(|(from, to)| to.ns - from.ns < least) {
+            // A busy link accepts late, so the one after comes soon.
+            let short = |(from, to): &&(Mark, Mark)| spread(case, *from, *to) < least;
+            for (from, to) in gaps.iter().filter(short) {
                 let words = format!(
                     "refused, it tried again after {} ms; its cap is {} ms",
                     (to.ns - from.ns) / 1_000_000,
@@ -231,7 +243,8 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
         Jitter::Full if gaps.len() >= 4 => {
             let mean =
                 gaps.iter().map(|(from, to)| to.ns - from.ns).sum::<u64>() / gaps.len() as u64;
-            if mean < least / 2 {
+            let most = spread(case, gaps[0].0, gaps[gaps.len() - 1].1) / gaps.len() as u64;
+            if most < least / 2 {
                 let words = format!(
                     "refused, it tried again every {} ms on average; its cap is {} ms",
                     mean / 1_000_000,
@@ -253,10 +266,14 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     })
 }
 
+/// The time between two attempts, as long as it can have been: a busy link may have accepted the first one late.
+fn spread(case: &Case<'_>, from: Mark, to: Mark) -> u64 {
+    to.ns - from.ns + case.ledger.load.waited(from.ns.saturating_sub(SECOND), to.ns)
+}
+
 /// Where no backoff is promised: many attempts within a second are no backoff at all.
-fn hot_loop(tries: &[Mark], refusals: usize) -> Decision {
-    const SECOND: u64 = 1_000_000_000;
-    let hot = tries.windows(HOT).find(|w| w[HOT - 1].ns - w[0].ns <= SECOND);
+fn hot_loop(case: &Case<'_>, tries: &[Mark], refusals: usize) -> Decision {
+    let hot = tries.windows(HOT).find(|w| spread(case, w[0], w[HOT - 1]) <= SECOND);
     match hot {
         Some(tries) => Decision::fail(
             format!("refused, it tried again {HOT} times within a second: a hot loop"),
@@ -295,7 +312,8 @@ fn passing(case: &Case<'_>) -> Decision {
             return Decision::not_at_stake("it ended before anything had gone wrong");
         }
         let mut charges = Charges::default();
-        charges.add(
+        charges.late(
+            &Timed::mostly(case, before.map_or(0, |m| m.ns), at.ns),
             format!("a passing error was taken for a fatal one at {}: {why}", ms(at)),
             [before, Some(at)],
         );

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gauntlet_network::{Fault, Way};
 
 use super::heartbeat::{ms, slack};
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Connection, Mark};
 
@@ -89,7 +90,7 @@ enum Judged {
         bound: u64,
     },
     Missed(Decision),
-    Unsure(String),
+    Unsure(Decision),
     Gone,
     /// Asked to stop before it had to notice.
     Stopped,
@@ -122,7 +123,7 @@ fn decide(case: &Case<'_>) -> Decision {
         _ if !case.history.complete() => {
             Decision::unknown("the history stops before the end of the run")
         }
-        Some(why) => Decision::unknown(why),
+        Some(unsure) => unsure,
         None if noticed == 0 && stopped > 0 => Decision::not_at_stake(format!(
             "the subject was asked to stop before it had to notice {stopped} half-open connections"
         )),
@@ -138,13 +139,13 @@ fn decide(case: &Case<'_>) -> Decision {
 fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
     let name = format!("connection {} (step {})", hole.conn, hole.step + 1);
     let Some(connection) = case.ledger.connections.get(&hole.conn) else {
-        return Judged::Unsure(format!("{name} is not in the history"));
+        return unsure(format!("{name} is not in the history"));
     };
     if connection.client_over.is_some_and(|m| m < hole.fired) {
         return Judged::Gone;
     }
     let Some(deaf) = hole.deaf(connection) else {
-        return Judged::Unsure(format!(
+        return unsure(format!(
             "{name}: only the way to the broker was cut, and the broker did not give up"
         ));
     };
@@ -160,7 +161,7 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
     if let Some(at) =
         lifted.filter(|at| hole.resume && at.ns <= deadline && left.is_none_or(|l| l > *at))
     {
-        return Judged::Unsure(format!(
+        return unsure(format!(
             "{name}: the blackhole was lifted {} after it fired, within the bound",
             ms(at.ns - hole.fired.ns)
         ));
@@ -172,22 +173,28 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
         };
     }
     if before(connection.client_over).is_some() && hole.way != Some(Way::ToBroker) {
-        return Judged::Unsure(format!(
-            "{name}: the link closed it within the bound of {}",
-            ms(bound)
-        ));
+        return unsure(format!("{name}: the link closed it within the bound of {}", ms(bound)));
     }
     let last = case.history.events().last().map(Mark::from);
     let over = [case.ledger.subject_ended, last].into_iter().flatten().min();
     if let Some(over) = before(over) {
-        return Judged::Unsure(format!(
+        return unsure(format!(
             "{name}: the run ended {} after the last octet, before the bound of {}",
             ms(over.ns.saturating_sub(deaf.ns)),
             ms(bound)
         ));
     }
     let held = Held { deaf, end: left.or(over), bound, left: left.is_some() };
-    Judged::Missed(missed(&name, hole, connection, &held, case.plan.promises.notices_within))
+    let missed = missed(&name, hole, connection, &held, case.plan.promises.notices_within);
+    let timed = Timed::of(case, deaf.ns, held.end.map_or(deadline + 1, |m| m.ns), bound);
+    match timed.kept {
+        Kept::TooBusy => Judged::Unsure(timed.decision(missed.summary, Vec::new())),
+        _ => Judged::Missed(missed),
+    }
+}
+
+fn unsure(why: String) -> Judged {
+    Judged::Unsure(Decision::unknown(why))
 }
 
 /// A connection kept for too long: since when, until when, and whether it was left then.

@@ -5,6 +5,7 @@
 
 use super::heartbeat::ms;
 use super::proof::{Charges, first};
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::Mark;
@@ -122,8 +123,8 @@ fn charge_ready(
     let mut from = s.from.ns;
     for (begins, ends) in consumed.iter().copied().chain([(s.to, s.to)]) {
         let to = begins.min(s.to);
-        let allowed = GRACE + case.ledger.starved(from, to).min(GRACE / 2);
-        if to > from && to - from > allowed && !frozen(case, from, to) {
+        let timed = Timed::of(case, from, to, GRACE);
+        if timed.kept != Kept::InTime && !frozen(case, from, to) {
             let words = format!(
                 "it said {status} for {} while it had no consumer, {} allowed",
                 ms(to - from),
@@ -131,7 +132,7 @@ fn charge_ready(
             );
             let lost = case.ledger.connections.values().filter_map(|c| c.client_over);
             let lost = lost.filter(|m| m.ns <= from).max();
-            charges.add(words, [lost, Some(s.from)]);
+            charges.late(&timed, words, [lost, Some(s.from)]);
         }
         from = from.max(ends);
     }
@@ -151,7 +152,7 @@ fn charge_not_ready(
     }
     let acks = case.ledger.epochs.iter().flat_map(|e| &e.settlements).map(|a| a.at_client);
     let works: Vec<Mark> = acks.filter(|at| at.ns > since && at.ns < s.to).collect();
-    if let [first, ..] = works[..] {
+    if let [first, ..] = &works[..] {
         let answer = s.status.map_or_else(|| s.why.clone(), |status| status.to_string());
         let words = format!(
             "{} said it is not ready ({answer}) for {} while it consumed, and settled {} messages",
@@ -159,7 +160,8 @@ fn charge_not_ready(
             ms(s.to - s.from.ns),
             works.len()
         );
-        charges.add(words, [Some(s.from), Some(first)]);
+        let timed = Timed::of(case, s.from.ns, s.to, GRACE);
+        charges.late(&timed, words, [Some(s.from), Some(*first)]);
     }
 }
 

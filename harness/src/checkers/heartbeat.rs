@@ -5,6 +5,7 @@
 
 use gauntlet_network::{Args, End, Fault, Way};
 
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Connection, Mark};
@@ -42,13 +43,27 @@ struct Silence {
     conn: u64,
     from: Mark,
     to: Mark,
-    /// With what a busy machine added.
     allowed: u64,
 }
 
 impl Silence {
     fn ns(&self) -> u64 {
         self.to.ns.saturating_sub(self.from.ns)
+    }
+
+    fn timed(&self, case: &Case<'_>) -> Timed {
+        Timed::of(case, self.from.ns, self.to.ns, self.allowed)
+    }
+
+    /// Takes the place of one that is a smaller share of what is allowed.
+    fn worse_than(self, other: &mut Option<Silence>) {
+        let worse = other.as_ref().is_none_or(|o| {
+            u128::from(self.ns()) * u128::from(o.allowed)
+                > u128::from(o.ns()) * u128::from(self.allowed)
+        });
+        if worse {
+            *other = Some(self);
+        }
     }
 }
 
@@ -62,7 +77,7 @@ fn decide(case: &Case<'_>) -> Decision {
     if told == 0 {
         return Decision::not_at_stake("the scenario tells the subject to do without heartbeats");
     }
-    let mut worst: Option<Silence> = None;
+    let (mut worst, mut late): (Option<Silence>, Option<Silence>) = (None, None);
     let (mut watched, mut unsure) = (0, None);
     for (conn, connection) in &case.ledger.connections {
         if let Some(heartbeat) = connection.heartbeat.filter(|h| *h == 0 || *h > told) {
@@ -70,36 +85,43 @@ fn decide(case: &Case<'_>) -> Decision {
         }
         let Some(opened) = connection.opened else { continue };
         let Some(heartbeat) = connection.heartbeat else {
-            unsure = Some(format!("connection {conn} opened without a tune-ok that could be read"));
+            let why = format!("connection {conn} opened without a tune-ok that could be read");
+            unsure = Some(Decision::unknown(why));
             continue;
         };
         let Some(end) = end(case, connection) else { continue };
         let allowed = allowed(heartbeat);
         watched += u32::from(end.ns.saturating_sub(opened.ns) > allowed);
-        for silence in silences(case, *conn, connection, opened, end, allowed) {
+        for silence in silences(*conn, connection, opened, end, allowed) {
             if frozen(case, &silence) {
                 continue;
             }
-            if silence.ns() > silence.allowed && blind(case, &silence) {
-                unsure = Some(format!(
-                    "connection {conn}: the link did not read from the subject for {}",
-                    ms(silence.ns())
-                ));
-            } else if worst.as_ref().is_none_or(|w| {
-                u128::from(silence.ns()) * u128::from(w.allowed)
-                    > u128::from(w.ns()) * u128::from(silence.allowed)
-            }) {
-                worst = Some(silence);
+            let timed = silence.timed(case);
+            match timed.kept {
+                Kept::InTime => silence.worse_than(&mut worst),
+                _ if blind(case, &silence) => {
+                    unsure = Some(Decision::unknown(format!(
+                        "connection {conn}: the link did not read from the subject for {}",
+                        ms(silence.ns())
+                    )));
+                }
+                Kept::Late => silence.worse_than(&mut late),
+                Kept::TooBusy => {
+                    let words = format!("connection {conn} was silent for {}", ms(silence.ns()));
+                    unsure = Some(timed.decision(words, Vec::new()));
+                }
             }
         }
     }
-    match worst {
-        Some(w) if w.ns() > w.allowed => fail(case, &w),
+    if let Some(late) = late {
+        return fail(case, &late);
+    }
+    match (worst, unsure) {
         _ if !case.history.complete() => {
             Decision::unknown("the history stops before the end of the run")
         }
-        _ if unsure.is_some() => Decision::unknown(unsure.unwrap_or_default()),
-        Some(w) if watched > 0 => Decision::pass(format!(
+        (_, Some(unsure)) => unsure,
+        (Some(w), _) if watched > 0 => Decision::pass(format!(
             "longest silence {} of {} allowed, on connection {}; {watched} connections were open long enough to tell",
             ms(w.ns()),
             ms(w.allowed),
@@ -119,20 +141,10 @@ fn end(case: &Case<'_>, connection: &Connection) -> Option<Mark> {
     [connection.client_over, closing, case.ledger.subject_ended, last].into_iter().flatten().min()
 }
 
-fn silences(
-    case: &Case<'_>,
-    conn: u64,
-    c: &Connection,
-    opened: Mark,
-    end: Mark,
-    allowed: u64,
-) -> Vec<Silence> {
+fn silences(conn: u64, c: &Connection, opened: Mark, end: Mark, allowed: u64) -> Vec<Silence> {
     let spoke = c.spoke.iter().copied().filter(|m| *m > opened && *m < end);
     let marks: Vec<Mark> = std::iter::once(opened).chain(spoke).chain([end]).collect();
-    let silence = |w: &[Mark]| {
-        let allowed = allowed + case.ledger.starved(w[0].ns, w[1].ns).min(allowed / 2);
-        Silence { conn, from: w[0], to: w[1], allowed }
-    };
+    let silence = |w: &[Mark]| Silence { conn, from: w[0], to: w[1], allowed };
     marks.windows(2).map(silence).collect()
 }
 

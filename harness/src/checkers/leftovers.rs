@@ -10,6 +10,7 @@ use std::time::Duration;
 use gauntlet_network::End;
 
 use super::proof::{Charges, automatic, disturbed, ending, last_ns, ms, name, names, place};
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Consumer, Delivery, Epoch, Handling, Ledger, Mark};
 use crate::history::{Moment, SubjectEnd, What};
@@ -99,7 +100,8 @@ fn charge_held(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, d: &Delive
     let ends = [epoch.client_over, case.ledger.subject_ended].into_iter().flatten().map(|m| m.ns);
     let until = ends.min().unwrap_or_else(|| last_ns(case));
     let bound = HELD_AT_MOST.as_nanos() as u64;
-    if until.saturating_sub(done.ns) > bound && !disturbed(case, done.ns, done.ns + bound) {
+    let timed = Timed::of(case, done.ns, until, bound);
+    if timed.kept != Kept::InTime && !disturbed(case, done.ns, done.ns + bound) {
         let words = format!(
             "{}, done with at {}, was never settled, though {} stayed open for {:.1} ms more",
             name(d.id),
@@ -107,7 +109,7 @@ fn charge_held(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, d: &Delive
             place(epoch),
             (until - done.ns) as f64 / 1e6
         );
-        charges.add(words, [d.at_client, Some(handled), epoch.client_over]);
+        charges.late(&timed, words, [d.at_client, Some(handled), epoch.client_over]);
     }
 }
 
@@ -150,13 +152,12 @@ fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoc
     let Some(arrived) = d.at_client.filter(|_| !settled && !handled && !cancelled) else { return };
     let Some(last) = work.last(until) else { return };
     let from = last.map_or(arrived, |last| last.max(arrived));
-    // A machine that is busy all the time excuses as much again, and not for ever.
     let bound = HELD_AT_MOST.as_nanos() as u64;
-    let bound = bound + case.ledger.starved(from.ns, until).min(bound);
     // It may have let go of the connection behind a fault; what it says on it later shows that it did not.
     let connection = case.ledger.connections.get(&epoch.conn);
     let kept = connection.is_some_and(|c| c.spoke.last().is_some_and(|m| m.ns > from.ns + bound));
-    if kept && until.saturating_sub(from.ns) > bound && !disturbed(case, until - bound, until) {
+    let timed = Timed::of(case, from.ns, until, bound);
+    if kept && timed.kept != Kept::InTime && !disturbed(case, until - bound, until) {
         let words = format!(
             "{}, delivered at {}, was neither handled nor settled, though nothing else was either for the last {:.1} ms that {} was open and at work",
             name(d.id),
@@ -164,7 +165,7 @@ fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoc
             (until - from.ns) as f64 / 1e6,
             place(epoch)
         );
-        charges.add(words, [Some(arrived), last, ends]);
+        charges.late(&timed, words, [Some(arrived), last, ends]);
     }
 }
 
@@ -193,7 +194,7 @@ fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), 
                 "{n} deliveries are still unsettled at the broker at {} after a clean stop",
                 ms(at)
             );
-            charges.add(words, [Some(ended), Some(at)]);
+            charges.late(&Timed::mostly(case, ended.ns, at.ns), words, [Some(ended), Some(at)]);
             Ok(())
         }
     }

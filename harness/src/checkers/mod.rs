@@ -28,6 +28,7 @@ mod resurrection;
 mod signals;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turns;
 mod wrong_message_ack;
 
 use crate::history::History;
@@ -68,27 +69,38 @@ pub struct Decision {
     pub summary: String,
     /// The events that prove it.
     pub evidence: Vec<u64>,
+    /// Whether it could not be decided because the machine was too busy.
+    pub busy: bool,
 }
 
 impl Decision {
+    fn new(outcome: Outcome, summary: impl Into<String>) -> Decision {
+        Decision { outcome, summary: summary.into(), evidence: Vec::new(), busy: false }
+    }
+
     /// The invariant held; say on how much.
     pub fn pass(summary: impl Into<String>) -> Decision {
-        Decision { outcome: Outcome::Pass, summary: summary.into(), evidence: Vec::new() }
+        Decision::new(Outcome::Pass, summary)
     }
 
     /// It was violated; `evidence` proves it, in reading order.
     pub fn fail(summary: impl Into<String>, evidence: Vec<u64>) -> Decision {
-        Decision { outcome: Outcome::Fail, summary: summary.into(), evidence }
+        Decision { evidence, ..Decision::new(Outcome::Fail, summary) }
     }
 
     /// It could not be decided; say what was missing.
     pub fn unknown(summary: impl Into<String>) -> Decision {
-        Decision { outcome: Outcome::Unknown, summary: summary.into(), evidence: Vec::new() }
+        Decision::new(Outcome::Unknown, summary)
+    }
+
+    /// It could not be decided because the machine was too busy; say how busy.
+    pub fn too_busy(summary: impl Into<String>) -> Decision {
+        Decision { busy: true, ..Decision::unknown(summary) }
     }
 
     /// Nothing in the run puts it at stake; say why.
     pub fn not_at_stake(summary: impl Into<String>) -> Decision {
-        Decision { outcome: Outcome::NotAtStake, summary: summary.into(), evidence: Vec::new() }
+        Decision::new(Outcome::NotAtStake, summary)
     }
 }
 
@@ -138,6 +150,7 @@ fn decide(checker: &Checker, case: &Case<'_>) -> Finding {
         outcome: decision.outcome,
         summary: decision.summary,
         evidence: decision.evidence,
+        busy: decision.busy,
     }
 }
 

@@ -4,6 +4,7 @@
 //! warm-up. A slope that one sample alone makes decides nothing. What other work in the process
 //! may have grown (threads, descriptors, memory) counts only where the subject was alone.
 
+use super::turns::Timed;
 use super::{Case, Checker, Decision};
 use crate::history::{Moment, What};
 
@@ -159,9 +160,10 @@ fn after(case: &Case<'_>) -> Option<Decision> {
     let held = |read: fn(&What) -> Option<u64>| read(&sample.what).unwrap_or(0);
     let (tasks, sockets) = (held(tasks), held(sockets));
     let left = format!("{tasks} tasks and {sockets} sockets outlived the subject");
-    let ended = case.ledger.subject_ended.map(|m| m.seq);
-    (tasks + sockets > 0)
-        .then(|| Decision::fail(left, ended.into_iter().chain([sample.seq]).collect()))
+    let ended = case.ledger.subject_ended;
+    let evidence = ended.map(|m| m.seq).into_iter().chain([sample.seq]).collect();
+    let timed = Timed::mostly(case, ended.map_or(0, |m| m.ns), sample.ns);
+    (tasks + sockets > 0).then(|| timed.decision(left, evidence))
 }
 
 fn sampled_after(case: &Case<'_>) -> bool {

@@ -3,6 +3,7 @@
 
 use gauntlet_network::{End, Way};
 
+use super::turns::{Kept, Timed};
 use super::{Case, Decision};
 use crate::history::ledger::{Delivery, Epoch, Mark, Message, Settlement};
 use crate::history::{SubjectEnd, What};
@@ -18,6 +19,8 @@ const MOST_NAMES: usize = 5;
 pub(super) struct Charges {
     words: Vec<String>,
     evidence: Vec<u64>,
+    /// The first that the machine may have caused, being busy.
+    busy: Option<String>,
 }
 
 impl Charges {
@@ -37,9 +40,28 @@ impl Charges {
         }
     }
 
-    /// A failure if there is any, else what `otherwise` says.
+    /// One more violation if the bound was missed; none if the machine was too busy to tell, which is kept in mind.
+    pub(super) fn late(
+        &mut self,
+        timed: &Timed,
+        words: impl Into<String>,
+        evidence: impl IntoIterator<Item = Option<Mark>>,
+    ) {
+        match timed.kept {
+            Kept::InTime => {}
+            Kept::Late => self.add(words, evidence),
+            Kept::TooBusy => {
+                let words = words.into();
+                self.busy.get_or_insert_with(|| format!("{words}, but {}", timed.busy()));
+            }
+        }
+    }
+
+    /// A failure if there is any; unknown if one may be the doing of a busy machine; else what `otherwise` says.
     pub(super) fn or_else(mut self, otherwise: impl FnOnce() -> Decision) -> Decision {
-        let Some(first) = self.words.first() else { return otherwise() };
+        let Some(first) = self.words.first() else {
+            return self.busy.map_or_else(otherwise, Decision::too_busy);
+        };
         let mut summary = first.clone();
         if self.words.len() > 1 {
             summary.push_str(&format!("; and {} more", self.words.len() - 1));
@@ -157,7 +179,8 @@ mod tests {
     fn charges_tell_the_first_count_the_rest_and_cap_the_events() {
         let mut charges = Charges::default();
         charges.add("m1 was bad", [mark(3), None, mark(1), mark(1)]);
-        let one = Charges { words: charges.words.clone(), evidence: charges.evidence.clone() };
+        let (words, evidence) = (charges.words.clone(), charges.evidence.clone());
+        let one = Charges { words, evidence, busy: None };
         let decision = one.or_else(|| Decision::pass("fine"));
         assert_eq!(decision, Decision::fail("m1 was bad", vec![1, 3]));
         charges.add("m2 was bad", (4..20).map(mark));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gauntlet_network::{End, Fault, Way};
 
 use super::heartbeat::ms;
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Ledger, Mark, Settle, Step};
@@ -31,8 +32,6 @@ pub struct Recovery {
     pub usable_ns: u64,
     /// The first message delivered anew was handled (or acked, where no handling is reported).
     pub handled_ns: u64,
-    /// How much of the time between there was no CPU to be had.
-    pub starved_ns: u64,
     /// The connection that brought it.
     pub conn: u64,
     /// The parts of the time between, in order; together they are all of it.
@@ -45,10 +44,8 @@ impl Recovery {
         self.handled_ns.saturating_sub(self.usable_ns)
     }
 
-    /// How long it took the subject, what a busy machine added left out. (Of that at most half a bound is allowed
-    /// for: any thread's wait counts, and not every wait was in the subject's way.)
-    fn own(&self) -> u64 {
-        self.ns().saturating_sub(self.starved_ns)
+    fn timed(&self, case: &Case<'_>) -> Timed {
+        Timed::own(case, self.usable_ns, self.handled_ns, bound(case))
     }
 
     fn words(&self) -> String {
@@ -73,7 +70,7 @@ enum Outage {
     Never(Decision),
     /// Merged with the next, or ended by a request to stop.
     NotJudged,
-    Unsure(String),
+    Unsure(Decision),
 }
 
 fn decide(case: &Case<'_>) -> Decision {
@@ -97,39 +94,54 @@ fn decide(case: &Case<'_>) -> Decision {
             Outage::NotJudged => {}
         }
     }
-    over.sort_by_key(|(r, _)| r.own());
-    let Some((worst, evidence)) = over.last() else {
-        return match unsure {
-            Some(why) => Decision::unknown(why),
-            None => Decision::not_at_stake("the subject was asked to stop before it could recover"),
-        };
-    };
-    let parts = worst.words();
-    if worst.ns() > bound + worst.starved_ns.min(bound / 2) {
-        let (step, took, bound) = (worst.step + 1, ms(worst.ns()), ms(bound));
-        let summary = format!(
-            "after step {step} the first message was handled {took} after the path was usable; {bound} allowed ({parts})"
-        );
-        return Decision::fail(summary, evidence.clone());
-    }
+    over.sort_by_key(|(r, _)| r.ns());
     let count = over.len();
+    let Some((slowest, _)) = over.last() else {
+        return unsure.unwrap_or_else(|| {
+            Decision::not_at_stake("the subject was asked to stop before it could recover")
+        });
+    };
+    for wanted in [Kept::Late, Kept::TooBusy] {
+        if let Some(late) = over.iter().rev().find(|(r, _)| r.timed(case).kept == wanted) {
+            return too_late(case, late);
+        }
+    }
     match unsure {
         _ if !case.history.complete() => {
             Decision::unknown("the history stops before the end of the run")
         }
-        Some(why) => Decision::unknown(format!("{why} ({count} other recoveries were in time)")),
+        Some(Decision { summary, busy, .. }) => {
+            let words = format!("{summary} ({count} other recoveries were in time)");
+            Decision { busy, ..Decision::unknown(words) }
+        }
         None => {
-            // As they were; only what is held against the subject leaves out what a busy machine took.
-            over.sort_by_key(|(r, _)| r.ns());
-            let (median, slowest) = (ms(over[count / 2].0.ns()), &over[count - 1].0);
-            let (worst, bound, parts) = (ms(slowest.ns()), ms(bound), slowest.words());
+            let (worst, parts) = (ms(slowest.ns()), slowest.words());
             let took = match count {
                 1 => format!("recovered in {worst}"),
-                _ => format!("{count} recoveries, median {median}, worst {worst}"),
+                _ => format!(
+                    "{count} recoveries, median {}, worst {worst}",
+                    ms(over[count / 2].0.ns())
+                ),
             };
-            Decision::pass(format!("{took} of {bound} allowed; the worst: {parts}"))
+            // One that is beyond the bound and in time says why.
+            let own = slowest.timed(case).breakdown();
+            Decision::pass(format!("{took} of {} allowed{own}; the worst: {parts}", ms(bound)))
         }
     }
+}
+
+/// A recovery beyond the bound, or perhaps beyond it.
+fn too_late(case: &Case<'_>, (r, evidence): &(Recovery, Vec<u64>)) -> Decision {
+    let timed = r.timed(case);
+    let summary = format!(
+        "after step {} the first message was handled {} after the path was usable{}; {} allowed ({})",
+        r.step + 1,
+        ms(r.ns()),
+        timed.breakdown(),
+        ms(bound(case)),
+        r.words()
+    );
+    timed.decision(summary, evidence.clone())
 }
 
 fn bound(case: &Case<'_>) -> u64 {
@@ -177,7 +189,7 @@ fn served(case: &Case<'_>) -> Vec<Served> {
 
 fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outage {
     let Some(fired) = began(case, index, step) else {
-        return Outage::Unsure(format!("step {} never fired", index + 1));
+        return unsure(format!("step {} never fired", index + 1));
     };
     let anew = |s: &&Served| {
         s.delivered > fired && of_a_new_queue(case, step, s) && !broken(case, index, step, fired, s)
@@ -195,7 +207,7 @@ fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outag
             Some(s) => {
                 Outage::Over(recovery(case, index, s.done.ns, s), vec![fired.seq, s.done.seq])
             }
-            None => Outage::Unsure(format!("nothing to handle after step {}", index + 1)),
+            None => unsure(format!("nothing to handle after step {}", index + 1)),
         };
     };
     let deadline = since + bound(case);
@@ -211,24 +223,38 @@ fn judge(case: &Case<'_>, index: usize, step: &Step, served: &[Served]) -> Outag
         return Outage::Over(recovery(case, index, since, s), dedup(evidence));
     }
     let Some(last) = case.history.events().last().filter(|e| e.ns > deadline) else {
-        return Outage::Unsure(format!(
+        return unsure(format!(
             "the run ended before the subject had {} to recover from step {}",
             ms(bound(case)),
             index + 1
         ));
     };
+    let until = stopping(case).or(case.ledger.subject_ended).map_or(last.ns, |m| m.ns);
+    let timed = Timed::own(case, since, until.max(deadline + 1), bound(case));
     let summary = format!(
-        "after step {} no message was handled in {} from the path being usable to {}; {} allowed",
+        "after step {} no message was handled in {} from the path being usable to {}{}; {} allowed",
         index + 1,
         ms(last.ns.saturating_sub(since)),
         case.ledger.subject_ended.map_or("the end of the run", |_| "the subject's end"),
+        timed.breakdown(),
         ms(bound(case))
     );
+    if timed.kept == Kept::InTime {
+        return unsure(summary);
+    }
     let end = case.ledger.subject_ended.map_or(last.seq, |m| m.seq);
     let tried = case.ledger.connections.values().filter_map(|c| c.accepted).filter(|m| *m > fired);
     let evidence =
         [fired, usable].into_iter().chain(tried.take(9)).map(|m| m.seq).chain([end]).collect();
-    Outage::Never(Decision::fail(summary, dedup(evidence)))
+    let decision = timed.decision(summary, dedup(evidence));
+    match timed.kept {
+        Kept::Late => Outage::Never(decision),
+        _ => Outage::Unsure(decision),
+    }
+}
+
+fn unsure(why: String) -> Outage {
+    Outage::Unsure(Decision::unknown(why))
 }
 
 /// When the outage began. A broker's fault is recorded as fired when it is done, the subject may be
@@ -363,9 +389,7 @@ fn recovery(case: &Case<'_>, step: usize, since: u64, s: &Served) -> Recovery {
             from = mark.ns;
         }
     }
-    let starved_ns = case.ledger.starved(since, s.done.ns);
-    let (handled_ns, conn) = (s.done.ns, epoch.conn);
-    Recovery { step, usable_ns: since, handled_ns, starved_ns, conn, parts }
+    Recovery { step, usable_ns: since, handled_ns: s.done.ns, conn: epoch.conn, parts }
 }
 
 #[cfg(test)]

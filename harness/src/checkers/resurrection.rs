@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::proof::{Charges, disturbed, ending, gap, last_ns};
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
 use crate::history::{Phase, What};
@@ -69,7 +70,9 @@ fn begun_before(case: &Case<'_>, conn: u64, ended: Mark, at: Mark) -> bool {
     let Some(c) = case.ledger.connections.get(&conn) else { return false };
     // Its protocol header may lie in the socket; an answer takes someone alive.
     let mute = c.spoke.len() <= 1 && c.opened.is_none() && c.client_left.is_some();
-    let soon = at.ns - ended.ns <= GRACE.as_nanos() as u64;
+    let grace = GRACE.as_nanos() as u64;
+    // A busy link accepts late.
+    let soon = Timed::of(case, ended.ns, at.ns, grace).kept != Kept::Late;
     mute && (soon || disturbed(case, ended.ns, at.ns))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fatal_errors::refusals;
 use super::proof::{ending, first, gap, last_ns, ms};
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
 use crate::history::{SubjectEnd, What};
@@ -33,10 +34,11 @@ fn decide(case: &Case<'_>) -> Decision {
     let bound = ABORTS_WITHIN.as_nanos() as u64;
     let Some((at, how)) = ended else {
         return match aborted {
-            Some(second) if last_ns(case) > second.ns + bound => Decision::fail(
-                format!("it never ended after the second request to stop at {}", ms(second)),
-                marks(None),
-            ),
+            Some(second) if last_ns(case) > second.ns + bound => {
+                let words =
+                    format!("it never ended after the second request to stop at {}", ms(second));
+                Timed::of(case, second.ns, last_ns(case), bound).decision(words, marks(None))
+            }
             _ => Decision::unknown("the history does not say how the subject ended"),
         };
     };
@@ -45,13 +47,17 @@ fn decide(case: &Case<'_>) -> Decision {
         return fail(format!("it panicked at {}: {why}", ms(at)));
     }
     if let Some(second) = aborted.filter(|second| *second < at) {
-        let starved = case.ledger.starved(second.ns, at.ns).min(bound / 2);
-        if *how == SubjectEnd::Overran || at.ns > second.ns + bound + starved {
+        let timed = match how {
+            SubjectEnd::Overran => Timed::torn_down(case, second.ns, at.ns, bound),
+            _ => Timed::of(case, second.ns, at.ns, bound),
+        };
+        if timed.kept != Kept::InTime {
             let took = gap(second, at);
-            return fail(format!(
+            let words = format!(
                 "it ignored the second request to stop: {} {took} after it",
                 if *how == SubjectEnd::Overran { "torn down" } else { "ended" }
-            ));
+            );
+            return timed.decision(words, marks(Some(at)));
         }
         return Decision::pass(format!("asked a second time, it ended {} later", gap(second, at)));
     }
@@ -72,13 +78,19 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     match (how, before) {
         (SubjectEnd::Overran, _) => {
-            fail(format!("asked to stop, it had not ended by {} and was torn down", ms(at)))
+            let words = format!("asked to stop, it had not ended by {} and was torn down", ms(at));
+            let within = case.plan.scenario.expect.stops_within.as_nanos() as u64;
+            Timed::torn_down(case, asked.map_or(0, |asked| asked.ns), at.ns, within)
+                .decision(words, marks(Some(at)))
         }
         (SubjectEnd::Failed(_), true) if gives_up => {
             Decision::pass("refused, it gave up on its own with an error")
         }
         (SubjectEnd::Failed(why), _) => {
-            fail(format!("it ended with an error {when}, at {}: {why}", ms(at)))
+            let words = format!("it ended with an error {when}, at {}: {why}", ms(at));
+            // Deadlines that pass while it waits for a CPU end a good subject too.
+            let from = asked.filter(|_| !before).map_or(0, |asked| asked.ns);
+            Timed::mostly(case, from, at.ns).decision(words, marks(Some(at)))
         }
         (SubjectEnd::Clean, true) => {
             fail(format!("it ended without an error {when}, at {}", ms(at)))

@@ -329,11 +329,14 @@ pub enum What {
         /// In order.
         lines: Vec<String>,
     },
-    /// A thread of the process the subject runs in waited for a CPU: the machine had none to give.
+    /// Some thread waited for a CPU, or the harness was late: the machine was busy.
     Starved {
-        /// Of the time up to this event, so many nanoseconds are meant.
+        /// What waited.
+        #[serde(default)]
+        who: Waiter,
+        /// The nanoseconds before this event in which it waited.
         over: u64,
-        /// So long in them.
+        /// How many of them.
         waited: u64,
     },
     /// What the subject and its process hold.
@@ -353,6 +356,32 @@ pub enum What {
         /// Whether nothing else ran in the process, so that `threads`, `fds` and `rss_kib` are the subject's.
         alone: bool,
     },
+}
+
+/// What waited for a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Waiter {
+    /// The process of the harness: the link, the embedded broker, the recorder.
+    #[default]
+    Harness,
+    /// The subject's threads or processes.
+    Subject,
+    /// The processes of a local RabbitMQ.
+    Broker,
+    /// The machine itself: a hypervisor took its CPUs.
+    Machine,
+}
+
+impl std::fmt::Display for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Waiter::Harness => "harness",
+            Waiter::Subject => "subject",
+            Waiter::Broker => "broker",
+            Waiter::Machine => "machine",
+        })
+    }
 }
 
 /// The points of a run at which resources are counted.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gauntlet_network::{Args, End, Frame, Way};
 
 use super::event::{Event, What};
+use super::load::Load;
 pub use epoch::{Consumer, Delivery, Epoch, Fate, Settle, Settlement};
 pub use life::{Connection, Handling, Mark, Message, Step};
 
@@ -49,8 +50,8 @@ pub struct Ledger {
     pub unacked: BTreeSet<u32>,
     /// Handlers that run now.
     pub running: u32,
-    /// Times without a CPU: from, to, and how much of it, in nanoseconds.
-    starved: Vec<(u64, u64, u64)>,
+    /// Who waited for a CPU, and when.
+    pub load: Load,
     /// The epoch in force for (connection, channel, at the broker's end): frames of the one before may
     /// still be on their way when the subject opens the next.
     current: BTreeMap<(u64, u16, bool), usize>,
@@ -73,12 +74,6 @@ impl Ledger {
         }
         ledger.decide_fates();
         ledger
-    }
-
-    /// How long, between two moments, there was no CPU to be had: what a busy machine adds to any time measured.
-    pub fn starved(&self, from: u64, to: u64) -> u64 {
-        let within = self.starved.iter().filter(|(began, ended, _)| *began < to && *ended > from);
-        within.map(|(.., waited)| waited).sum::<u64>().min(to.saturating_sub(from))
     }
 
     /// Folds one more event. Fates stay undecided until [`Ledger::decide_fates`].
@@ -135,9 +130,7 @@ impl Ledger {
                 self.reports = true;
             }
             What::HandlerEnded { id, ok } => self.handler_ended(*id, *ok, at),
-            What::Starved { over, waited } => {
-                self.starved.push((at.ns.saturating_sub(*over), at.ns, *waited));
-            }
+            What::Starved { who, over, waited } => self.load.add(*who, at.ns, *over, *waited),
             What::Effect { id } => self.message(*id).effects.push(at),
             What::StopRequested => {
                 self.stop_requested.get_or_insert(at);

@@ -5,10 +5,12 @@
 
 pub mod event;
 pub mod ledger;
+mod load;
 mod reader;
 mod recorder;
 
-pub use event::{Ending, Event, Moment, Phase, SubjectEnd, What};
+pub use event::{Ending, Event, Moment, Phase, SubjectEnd, Waiter, What};
+pub use load::Load;
 pub(crate) use reader::read_file;
 pub use reader::{History, HistoryError};
 pub use recorder::{Progress, Recorder};

@@ -181,9 +181,10 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             ("- subject", None, format!("tries to connect, after {failures} failures"))
         }
         What::Said { text } => ("- subject", None, format!("says: {text}")),
-        What::Starved { over, waited } => {
+        What::Starved { who, over, waited } => {
             let ms = |ns: &u64| *ns as f64 / 1e6;
-            ("- run", None, format!("waited {:.0} of {:.0} ms for a CPU", ms(waited), ms(over)))
+            let (waited, over) = (ms(waited), ms(over));
+            ("- run", None, format!("the {who} waited {waited:.0} of {over:.0} ms for a CPU"))
         }
         What::ProcessStarted { copy, pid } => {
             ("- subject", None, format!("copy {copy} started as process {pid}"))

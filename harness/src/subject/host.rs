@@ -66,6 +66,14 @@ impl Host {
         Some(Arc::new(move || fleet.reports()))
     }
 
+    /// The name of its threads in this process, where it runs in it.
+    pub fn threads(&self) -> Option<String> {
+        match self {
+            Host::Inside(inside) => Some(inside.threads().to_owned()),
+            Host::Fleet(_) => None,
+        }
+    }
+
     /// Its processes, where it has some of its own.
     pub fn fleet(&self) -> Option<&Fleet> {
         match self {

@@ -2,6 +2,7 @@
 //! and a panic or a hang of it harms nobody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Job, Subject};
 use crate::history::{Recorder, SubjectEnd, What};
+use crate::starvation::SUBJECT;
 
 /// How long the runtime of an ended subject may take to stop what is left on it.
 const TEAR_DOWN: Duration = Duration::from_secs(1);
@@ -18,6 +20,7 @@ const TEAR_DOWN: Duration = Duration::from_secs(1);
 #[must_use = "it is stopped by `stop`"]
 pub struct Inside {
     runtime: Handle,
+    threads: String,
     thread: Option<JoinHandle<()>>,
     ended: watch::Receiver<bool>,
     release: Option<oneshot::Sender<()>>,
@@ -31,9 +34,11 @@ impl Inside {
         job: Job,
         recorder: &Recorder,
     ) -> std::io::Result<Inside> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let threads = format!("{SUBJECT}{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
-            .thread_name("subject")
+            .thread_name(&threads)
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
@@ -66,13 +71,19 @@ impl Inside {
             });
             runtime.shutdown_timeout(TEAR_DOWN);
         };
-        let thread = std::thread::Builder::new().name("subject-main".into()).spawn(body)?;
-        Ok(Inside { runtime: handle, thread: Some(thread), ended, release: Some(release) })
+        let thread = std::thread::Builder::new().name(threads.clone()).spawn(body)?;
+        let (thread, release) = (Some(thread), Some(release));
+        Ok(Inside { runtime: handle, threads, thread, ended, release })
     }
 
     /// The runtime it runs on.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// The name of its threads.
+    pub fn threads(&self) -> &str {
+        &self.threads
     }
 
     /// Waits for the subject to end by itself; false when it did not within `bound`.

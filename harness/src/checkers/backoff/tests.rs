@@ -7,6 +7,7 @@ use gauntlet_network::{Args, End, Way};
 use super::*;
 use crate::checkers::fired::aid::{cited, steps, unfinished};
 use crate::checkers::testing::Tale;
+use crate::history::Waiter;
 use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
 
 fn promise(jitter: Jitter) -> BackoffPromise {
@@ -229,10 +230,11 @@ fn nothing_at_stake_or_not_to_be_measured() {
 
 #[test]
 fn a_wait_for_a_cpu_is_not_the_subjects() {
-    for (waited, expect) in [(3.0, Pass), (1.0, Fail)] {
+    for (waited, expect) in [(3.0, Unknown), (0.5, Fail)] {
         let mut tale = failing(Jitter::None, &[1000.0]);
         let waited = (waited * 1e6) as u64;
-        tale.at(2900.0).what(What::Starved { over: 100_000_000, waited });
+        let (who, over) = (Waiter::Subject, 100_000_000);
+        tale.at(2900.0).what(What::Starved { who, over, waited });
         tale.at(3252.0).what(What::Accepted { conn: 3 }).rst(3).expect(&CHECKER, expect);
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::checkers::fired::aid::{cited, steps, unfinished};
 use crate::checkers::testing::Tale;
+use crate::history::Waiter;
 use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+use gauntlet_network::Args;
 
 const RST: &str = "[[step]]\nwhen = \"idle\"\nfault = { kind = \"rst\" }\n";
 
@@ -42,9 +44,11 @@ fn both_sides_of_the_bound_and_where_the_time_went() {
          start 0 ms, tune 0 ms, open 0 ms, qos 0 ms, consume 0 ms, deliver 100 ms, handle 0 ms"
     );
     let mut tale = outage();
-    let decision = back(&mut tale, 3000.1).expect(&CHECKER, Fail);
+    // From its consume-ok to its first delivery, 100 ms, it was the broker's turn.
+    back(&mut outage(), 3099.9).expect(&CHECKER, Pass);
+    let decision = back(&mut tale, 3100.2).expect(&CHECKER, Fail);
     assert!(decision.summary.starts_with(
-        "after step 1 the first message was handled 2000 ms after the path was usable; 2000 ms allowed (connect 1900 ms"
+        "after step 1 the first message was handled 2100 ms after the path was usable (of that, 100 ms the broker's or the network's turn); 2000 ms allowed (connect 2000 ms"
     ), "{}", decision.summary);
     let cited = cited(&mut tale, &decision);
     assert_eq!(
@@ -238,16 +242,33 @@ fn nothing_at_stake_or_cut_short() {
 }
 
 #[test]
-fn a_wait_for_a_cpu_lengthens_what_is_allowed_and_never_excuses_a_subject_that_does_not_come_back()
-{
-    for (waited, expect) in [(2_000_000, Pass), (50_000, Fail)] {
+fn a_wait_for_a_cpu_leaves_it_open_and_a_quiet_stretch_beyond_the_bound_does_not() {
+    let starved = |waited, over| What::Starved { who: Waiter::Subject, over, waited };
+    for (waited, expect) in [(2_000_000, Unknown), (50_000, Fail)] {
         let mut tale = outage();
-        tale.at(2000.0).what(What::Starved { over: 100_000_000, waited });
-        back(&mut tale, 3000.1).expect(&CHECKER, expect);
+        tale.at(2000.0).what(starved(waited, 100_000_000));
+        back(&mut tale, 3100.3).expect(&CHECKER, expect);
     }
     let mut tale = outage();
-    tale.publish(9).at(9000.0).what(What::Starved { over: 8_000_000_000, waited: 8_000_000_000 });
-    tale.expect(&CHECKER, Fail);
+    tale.publish(9).at(9000.0).what(starved(8_000_000_000, 8_000_000_000));
+    let said = tale.expect(&CHECKER, Unknown).summary;
+    assert!(said.ends_with("the machine was too busy: waited 8000 ms of 8000 ms"), "{said}");
+    // It had all the time it is allowed, and more, when the machine was quiet again.
+    tale.at(11_100.0).phase(crate::history::Phase::Drain).expect(&CHECKER, Fail);
+}
+
+/// The broker takes 4 s to answer: that is not the subject's.
+#[test]
+fn the_brokers_turn_is_not_the_subjects() {
+    for (answered, expect) in [(5000.0, Pass), (1001.0, Fail)] {
+        let mut tale = outage();
+        tale.what(What::Accepted { conn: 2 }).what(What::Dialed { conn: 2 });
+        tale.passes(2, Way::ToBroker, 0, "protocol-header", Args::None).at(answered);
+        tale.passes(2, Way::ToClient, 0, "connection.start", Args::None);
+        let said = back(&mut tale, 5110.0).expect(&CHECKER, expect).summary;
+        let told = said.contains("the broker's or the network's turn");
+        assert!(told || expect == Fail, "{said}");
+    }
 }
 
 /// The deletion takes a moment: what the old queue delivered meanwhile, and is handled afterwards, is no recovery.

@@ -23,7 +23,7 @@ use super::health::Answers;
 use super::output::Log;
 use super::{Program, group};
 use crate::broker::{Mark, Reaper, RunId};
-use crate::history::{Moment, Recorder, SubjectEnd, What};
+use crate::history::{Moment, Recorder, SubjectEnd, Waiter, What};
 use crate::starvation;
 use crate::subject::{Job, Resources, count_all};
 
@@ -106,7 +106,7 @@ impl Fleet {
         fleet.task(async move { samples.sample_on().await });
         fleet.task(async move {
             let recorder = waits.recorder().clone();
-            starvation::watch_processes(recorder, || waits.leaders()).await;
+            starvation::watch_processes(recorder, Waiter::Subject, || waits.members()).await;
         });
         Ok(fleet)
     }
@@ -265,7 +265,12 @@ impl Fleet {
 
     /// What all its processes hold.
     pub fn holds(&self) -> Resources {
-        count_all(&group::members(&self.state().groups), self.0.link)
+        count_all(&self.members(), self.0.link)
+    }
+
+    /// The processes in its groups.
+    fn members(&self) -> Vec<u32> {
+        group::members(&self.state().groups)
     }
 
     /// Records what the copies have reported by now; the time of the last report.
