@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use gauntlet_harness::judge::Judgement;
 use gauntlet_harness::mutants::{MUTANTS, control};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::verdict::{Outcome, Verdict};
 
-use crate::support::{explain, play};
+use crate::support::{explain, play, play_until};
 
 /// The scenario, less patient: most mutants make it wait for what never comes.
 fn scenario(name: &str) -> Scenario {
@@ -32,7 +33,9 @@ fn each_mutant_fails_by_the_checker_meant_for_it() {
             .iter()
             .map(|mutant| {
                 scope.spawn(move || {
-                    let played = play(&scenario(mutant.scenario), &(mutant.make)(), kind())?;
+                    let busy = |judgement: &Judgement| judgement.busy(mutant.checker);
+                    let scenario = scenario(mutant.scenario);
+                    let played = play_until(&scenario, &(mutant.make)(), kind(), &busy)?;
                     let caught = played
                         .judgement
                         .findings

@@ -34,6 +34,11 @@ impl Judgement {
         self.verdict == Verdict::Unknown && self.unknowns().all(|f| f.busy)
     }
 
+    /// Whether the machine was too busy to decide this invariant.
+    pub fn busy(&self, checker: &str) -> bool {
+        self.findings.iter().any(|f| f.checker == checker && f.busy)
+    }
+
     /// The findings that could not be decided.
     pub fn unknowns(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| f.outcome == Outcome::Unknown)

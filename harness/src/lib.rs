@@ -18,7 +18,7 @@ mod probe;
 pub mod report;
 pub mod run;
 pub mod scenario;
-mod starvation;
+pub mod starvation;
 pub mod subject;
 pub mod suite;
 mod tap;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use gauntlet_harness::mutants::{MUTANTS, Mutant, find};
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, run_suite};
+use gauntlet_harness::verdict::{Finding, Outcome};
 use gauntlet_network::Seed;
 
 use super::{Failure, apart, broker, runtime, say};
 use crate::args::Mutants;
 
-/// Exit code 0 when every mutant was caught by its checker, 1 when one escaped.
+/// Exit code 0 when every mutant was caught by its checker, 1 when one escaped, 2 when the machine was too busy to tell of
+/// one and none escaped.
 pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let mutants = selected(&args.names)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
@@ -32,39 +34,70 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let reports = runtime
         .block_on(run_suite(&bouts, &options, Arc::new(|_| {})))
         .map_err(Failure::environment)?;
-    let mut escaped = 0;
-    for (mutant, report) in mutants.iter().zip(&reports) {
-        let (caught, words) = outcome(mutant, report);
-        escaped += u32::from(!caught);
-        let verdict = if caught { "caught" } else { "ESCAPED" };
+    let told: Vec<Told> = mutants.iter().zip(&reports).map(|(m, r)| told(m, r)).collect();
+    for ((mutant, report), told) in mutants.iter().zip(&reports).zip(&told) {
+        let (verdict, words) = (told.in_words(), words(mutant, report));
         say(format!("{verdict:<8} {:<24} {:<26} {words}", mutant.name, mutant.scenario));
     }
-    say(format!(
-        "\n{} mutants: {} caught, {escaped} escaped",
-        mutants.len(),
-        mutants.len() as u32 - escaped
-    ));
-    Ok(u8::from(escaped > 0))
+    let count = |wanted| told.iter().filter(|told| **told == wanted).count();
+    let (caught, escaped, busy) = (count(Told::Caught), count(Told::Escaped), count(Told::Busy));
+    let undecided = if busy > 0 { format!(", {busy} undecided") } else { String::new() };
+    say(format!("\n{} mutants: {caught} caught, {escaped} escaped{undecided}", mutants.len()));
+    Ok(match (escaped, busy) {
+        (0, 0) => 0,
+        (0, _) => 2,
+        _ => 1,
+    })
 }
 
-fn outcome(mutant: &Mutant, report: &RunReport) -> (bool, String) {
+/// What became of a mutant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It failed by the checker meant for it.
+    Caught,
+    /// It did not.
+    Escaped,
+    /// The machine was too busy to tell.
+    Busy,
+}
+
+impl Told {
+    fn in_words(self) -> &'static str {
+        match self {
+            Told::Caught => "caught",
+            Told::Escaped => "ESCAPED",
+            Told::Busy => "unknown",
+        }
+    }
+}
+
+fn told(mutant: &Mutant, report: &RunReport) -> Told {
+    let RunOutcome::Judged(played) = &report.outcome else { return Told::Escaped };
+    let judgement = &played.judgement;
+    match judgement.failures().any(|f| f.checker == mutant.checker) {
+        true => Told::Caught,
+        false if judgement.busy(mutant.checker) => Told::Busy,
+        false => Told::Escaped,
+    }
+}
+
+fn words(mutant: &Mutant, report: &RunReport) -> String {
     match &report.outcome {
         RunOutcome::Judged(played) => {
-            let mut failures = played.judgement.failures();
-            match failures.find(|f| f.checker == mutant.checker) {
-                Some(finding) => (true, format!("{} {}", finding.checker, finding.summary)),
-                None => {
-                    let others: Vec<&str> =
-                        played.judgement.failures().map(|f| f.checker.as_str()).collect();
-                    (
-                        false,
-                        format!("{} did not fail (failed: {})", mutant.checker, others.join(" ")),
-                    )
-                }
+            let of_it = |f: &&Finding| f.checker == mutant.checker && (f.busy || fails(f));
+            if let Some(finding) = played.judgement.findings.iter().find(of_it) {
+                return format!("{} {}", finding.checker, finding.summary);
             }
+            let others: Vec<&str> =
+                played.judgement.failures().map(|f| f.checker.as_str()).collect();
+            format!("{} did not fail (failed: {})", mutant.checker, others.join(" "))
         }
-        RunOutcome::Skipped(why) | RunOutcome::Broken(why) => (false, why.clone()),
+        RunOutcome::Skipped(why) | RunOutcome::Broken(why) => why.clone(),
     }
+}
+
+fn fails(finding: &Finding) -> bool {
+    finding.outcome == Outcome::Fail
 }
 
 fn selected(names: &[String]) -> Result<Vec<&'static Mutant>, Failure> {

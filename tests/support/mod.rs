@@ -10,18 +10,20 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
-use gauntlet_harness::judge::{judge, load};
+use gauntlet_harness::judge::{Judgement, judge, load};
 use gauntlet_harness::network::Network;
 use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run};
 use gauntlet_harness::scenario::Scenario;
+use gauntlet_harness::starvation;
 use gauntlet_harness::subject::Entrant;
 use gauntlet_harness::suite::Played;
 use gauntlet_network::Seed;
 use tokio::runtime::Runtime;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// Brokers outlive the test that started them, so the runtime they live on does too.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -45,7 +47,18 @@ fn shared(kind: &str) -> Result<Arc<Broker>, String> {
         .entry(kind.to_owned())
         .or_default()
         .clone();
+    if let Some(there) = cell.get() {
+        return there.clone();
+    }
+    // Whichever test comes second finds it started.
+    let _alone = whole_machine();
     RUNTIME.block_on(cell.get_or_init(|| own(kind))).clone()
+}
+
+/// A RabbitMQ of its own.
+fn started(kind: &str, turn: Turn) -> Result<Arc<Broker>, String> {
+    let _alone = (turn == Turn::One).then(whole_machine);
+    RUNTIME.block_on(own(kind))
 }
 
 async fn own(kind: &str) -> Result<Arc<Broker>, String> {
@@ -78,9 +91,91 @@ fn alone(kind: &str) -> &'static Mutex<Option<Arc<Broker>>> {
     if kind == "container" { &CONTAINER } else { &LOCAL }
 }
 
-/// Plays a scenario on a broker of this kind and judges it; nothing where such a broker cannot be made to. The run is
-/// kept when `GAUNTLET_KEEP` names a directory.
+/// How many tests play at a time: four for each core, for most of them wait most of the time. More, and the machine is what
+/// is tested.
+static TURNS: LazyLock<(Semaphore, u32)> = LazyLock::new(|| {
+    let turns = 4 * std::thread::available_parallelism().map_or(2, usize::from);
+    (Semaphore::new(turns), turns as u32)
+});
+
+/// A turn at measuring time, beside others that do. Drop it to end the turn.
+pub fn turn() -> SemaphorePermit<'static> {
+    RUNTIME.block_on(TURNS.0.acquire()).expect("never closed")
+}
+
+/// A turn at something that needs the machine for itself: starting RabbitMQ, compiling, deciding what a busy machine
+/// left open. Nothing that measures time runs beside it.
+pub fn whole_machine() -> SemaphorePermit<'static> {
+    RUNTIME.block_on(TURNS.0.acquire_many(TURNS.1)).expect("never closed")
+}
+
+/// How long to wait for a machine that other programs keep busy.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Whether a run was undecided because the machine was too busy.
+pub type TooBusy<'a> = &'a dyn Fn(&Judgement) -> bool;
+
+/// Plays a scenario on a broker of this kind and judges it; nothing where such a broker cannot be made to, or where the
+/// machine was too busy twice, which is said. What a busy machine left open is played again, alone; a failure never is.
 pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
+    play_until(scenario, entrant, kind, &Judgement::too_busy)
+}
+
+/// The same, where something else than the verdict says whether it was undecided.
+pub fn play_until(
+    scenario: &Scenario,
+    entrant: &Entrant,
+    kind: &str,
+    busy: TooBusy<'_>,
+) -> Option<Played> {
+    let first = play_once(scenario, entrant, kind, Turn::One)?;
+    if !busy(&first.judgement) {
+        return Some(first);
+    }
+    // One that takes turns at a broker would wait for it with the whole machine, and its turn for the machine.
+    let takes_turns = scenario.own_broker && kind != "embedded";
+    let _alone = (!takes_turns).then(whole_machine);
+    let quiet = !takes_turns && quiet();
+    let last = if quiet { play_once(scenario, entrant, kind, Turn::Had)? } else { first };
+    if busy(&last.judgement) {
+        undecided(&scenario.name, &entrant.name, kind);
+        return None;
+    }
+    Some(last)
+}
+
+/// Whether the machine has CPU time to spare by now. What was waited for in vain is not waited for again by each test.
+fn quiet() -> bool {
+    static GAVE_UP: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut gave_up = GAVE_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    if gave_up.is_some_and(|at| at.elapsed() < 6 * BUSY) {
+        return false;
+    }
+    let quiet = RUNTIME.block_on(starvation::quiet(BUSY));
+    *gave_up = (!quiet).then(Instant::now);
+    quiet
+}
+
+/// One line, where the test runner does not swallow it.
+fn undecided(scenario: &str, subject: &str, kind: &str) {
+    // Nobody reading is no reason to fail.
+    let _ = writeln!(
+        std::io::stderr(),
+        "undecided, the machine was too busy: {scenario} against {subject} ({kind})"
+    );
+}
+
+/// Whether a turn is to be taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// One, once there is a broker.
+    One,
+    /// The caller has the whole machine.
+    Had,
+}
+
+/// The run is kept when `GAUNTLET_KEEP` names a directory.
+fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, turn_at: Turn) -> Option<Played> {
     let spec: BrokerSpec = kind.parse().expect("a kind of broker");
     if scenario.refused_by(&spec).is_some() {
         return None;
@@ -90,13 +185,11 @@ pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played
         .then(|| alone(kind).lock().unwrap_or_else(PoisonError::into_inner));
     let broker = match turn.as_mut().map(|turn| turn.take()) {
         Some(Some(kept)) => kept,
-        Some(None) => RUNTIME.block_on(own(kind)).map_err(|why| skip(kind, &why)).ok()?,
+        Some(None) => started(kind, turn_at).map_err(|why| skip(kind, &why)).ok()?,
         None if embedded => RUNTIME.block_on(own(kind)).expect("the model starts"),
         None => broker(kind)?,
     };
-    // However many tests there are, this many play at a time: more than that, and two cores are what is tested.
-    static PLAYING: Semaphore = Semaphore::const_new(8);
-    let _turn = RUNTIME.block_on(PLAYING.acquire());
+    let _turn = (turn_at == Turn::One).then(self::turn);
     if scenario.exclusive {
         return Some(play_apart(scenario, &entrant.name, &broker));
     }

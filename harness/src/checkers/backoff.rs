@@ -168,18 +168,17 @@ fn too_fast(case: &Case<'_>, attempts: &[Attempt]) -> Option<Decision> {
         .filter(|i| attempts[i - 1].worked.is_none())
         .map(|i| attempts[i].at)
         .collect();
-    let spread = |from: Mark, to: Mark| {
-        let late = case.ledger.load.waited(from.ns.saturating_sub(WINDOW), to.ns);
-        to.ns - from.ns + late
-    };
-    let mut windows = retries.windows(RATE + 1).filter(|w| w[RATE].ns - w[0].ns < WINDOW);
-    let hot = windows.find(|w| spread(w[0], w[RATE]) < WINDOW)?;
+    let timed = |w: &[Mark]| Timed::at_least(case, (w[0].ns, w[RATE].ns), WINDOW, WINDOW);
+    let hot: Vec<&[Mark]> =
+        retries.windows(RATE + 1).filter(|w| w[RATE].ns - w[0].ns < WINDOW).collect();
+    let surely = hot.iter().find(|w| timed(w).kept == Kept::Late);
+    let hot = surely.or(hot.first())?;
     let summary = format!(
         "{} retries of failed attempts to connect in {}; at most {RATE} a second is no hot loop",
         RATE + 1,
         ms(hot[RATE].ns - hot[0].ns)
     );
-    Some(Decision::fail(summary, hot.iter().step_by(2).map(|m| m.seq).collect()))
+    Some(timed(hot).decision(summary, hot.iter().step_by(2).map(|m| m.seq).collect()))
 }
 
 /// An attempt after as many failures in a row as it gives up after.
@@ -303,15 +302,15 @@ fn out_of_bounds(
         return Some(timed.decision(words, evidence));
     }
     let floor = p.short / 10 * 9;
-    // The end before it may be on record late.
-    let late = case.ledger.load.waited(before.at.ns.saturating_sub(SLACK), this.at.ns);
-    (promise.jitter == Jitter::None && p.most + late < floor).then(|| {
+    let span = (this.at.ns.saturating_sub(p.most), this.at.ns);
+    let timed = Timed::at_least(case, span, SLACK, floor);
+    (promise.jitter == Jitter::None && timed.kept != Kept::InTime).then(|| {
         let words = format!(
             "the retry after {after} came {} later; {} promised, without jitter",
             ms(p.least),
             ms(p.short)
         );
-        Decision::fail(words, evidence)
+        timed.decision(words, evidence)
     })
 }
 
@@ -325,8 +324,7 @@ fn hot_rows(
     let rows = pauses.chunk_by(|a, b| a.failed == b.failed && b.to == a.to + 1);
     for row in rows.filter(|r| r[0].failed && r.len() >= ROW && promise.jitter == Jitter::Full) {
         let (first, last) = (&attempts[row[0].to - 1], &attempts[row[row.len() - 1].to]);
-        let late = case.ledger.load.waited(first.at.ns, last.at.ns);
-        let waited = row.iter().map(|p| p.most).sum::<u64>() + late;
+        let waited = row.iter().map(|p| p.most).sum::<u64>();
         let expected: u64 = row.iter().map(|p| p.short / 2).sum();
         if waited < expected / 8 && chance(waited, row) < CHANCE {
             let summary = format!(
@@ -336,10 +334,10 @@ fn hot_rows(
                 ms(expected)
             );
             let seqs = row.iter().map(|p| attempts[p.to].at.seq);
-            return Some(Decision::fail(
-                summary,
-                std::iter::once(first.at.seq).chain(seqs).take(12).collect(),
-            ));
+            let evidence = std::iter::once(first.at.seq).chain(seqs).take(12).collect();
+            let span = (last.at.ns.saturating_sub(waited), last.at.ns);
+            let timed = Timed::at_least(case, span, SLACK, expected / 8);
+            return Some(timed.decision(summary, evidence));
         }
     }
     None

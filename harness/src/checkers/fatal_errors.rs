@@ -11,7 +11,7 @@ use std::time::Duration;
 use gauntlet_network::{Args, End, Way};
 
 use super::proof::{Charges, ending, last_ns, ms};
-use super::turns::Timed;
+use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
 use crate::history::{SubjectEnd, What};
@@ -229,28 +229,29 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let least = backoff.cap.as_nanos() as u64 / 2;
     match backoff.jitter {
         Jitter::None => {
-            // A busy link accepts late, so the one after comes soon.
-            let short = |(from, to): &&(Mark, Mark)| spread(case, *from, *to) < least;
-            for (from, to) in gaps.iter().filter(short) {
+            for (from, to) in &gaps {
+                let timed = Timed::at_least(case, (from.ns, to.ns), SECOND, least);
                 let words = format!(
                     "refused, it tried again after {} ms; its cap is {} ms",
                     (to.ns - from.ns) / 1_000_000,
                     backoff.cap.as_millis()
                 );
-                charges.add(words, [Some(*from), Some(*to)]);
+                charges.late(&timed, words, [Some(*from), Some(*to)]);
             }
         }
         Jitter::Full if gaps.len() >= 4 => {
             let mean =
                 gaps.iter().map(|(from, to)| to.ns - from.ns).sum::<u64>() / gaps.len() as u64;
-            let most = spread(case, gaps[0].0, gaps[gaps.len() - 1].1) / gaps.len() as u64;
-            if most < least / 2 {
+            let span = (gaps[0].0.ns, gaps[gaps.len() - 1].1.ns);
+            let all = least / 2 * gaps.len() as u64;
+            let timed = Timed::at_least(case, span, SECOND, all);
+            if timed.kept != Kept::InTime {
                 let words = format!(
                     "refused, it tried again every {} ms on average; its cap is {} ms",
                     mean / 1_000_000,
                     backoff.cap.as_millis()
                 );
-                charges.add(words, late.iter().map(|at| Some(*at)));
+                charges.late(&timed, words, late.iter().map(|at| Some(*at)));
             }
         }
         Jitter::Full => {}
@@ -266,16 +267,13 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     })
 }
 
-/// The time between two attempts, as long as it can have been: a busy link may have accepted the first one late.
-fn spread(case: &Case<'_>, from: Mark, to: Mark) -> u64 {
-    to.ns - from.ns + case.ledger.load.waited(from.ns.saturating_sub(SECOND), to.ns)
-}
-
 /// Where no backoff is promised: many attempts within a second are no backoff at all.
 fn hot_loop(case: &Case<'_>, tries: &[Mark], refusals: usize) -> Decision {
-    let hot = tries.windows(HOT).find(|w| spread(case, w[0], w[HOT - 1]) <= SECOND);
-    match hot {
-        Some(tries) => Decision::fail(
+    let timed = |w: &[Mark]| Timed::at_least(case, (w[0].ns, w[HOT - 1].ns), SECOND, SECOND + 1);
+    let hot: Vec<&[Mark]> = tries.windows(HOT).filter(|w| timed(w).kept != Kept::InTime).collect();
+    let surely = hot.iter().find(|w| timed(w).kept == Kept::Late);
+    match surely.or(hot.first()) {
+        Some(tries) => timed(tries).decision(
             format!("refused, it tried again {HOT} times within a second: a hot loop"),
             tries.iter().map(|at| at.seq).collect(),
         ),

@@ -87,6 +87,24 @@ impl Timed {
         }
     }
 
+    /// Holds a time to a least: attempts that came too soon. A busy link has the first of them on record late, and they seem
+    /// closer than they were; what was waited within `before` of the first counts towards the time.
+    pub(super) fn at_least(
+        case: &Case<'_>,
+        (from, to): (u64, u64),
+        before: u64,
+        least: u64,
+    ) -> Timed {
+        let span = to.saturating_sub(from);
+        let waited = case.ledger.load.waited(from.saturating_sub(before), to);
+        let kept = match (span < least, span + waited < least) {
+            (false, _) => Kept::InTime,
+            (true, true) => Kept::Late,
+            (true, false) => Kept::TooBusy,
+        };
+        Timed { kept, span, others: 0, waited }
+    }
+
     /// The same for a subject that was torn down because it did not end: it missed its bound, unless it could not help it.
     pub(super) fn torn_down(case: &Case<'_>, from: u64, to: u64, bound: u64) -> Timed {
         let timed = Timed::own(case, from, to, bound);

@@ -228,6 +228,20 @@ fn nothing_at_stake_or_not_to_be_measured() {
     assert_eq!(unfinished(&mut failing(Jitter::None, &[100.0]), &CHECKER).outcome, Fail);
 }
 
+/// A busy link accepts in a burst what came spread out.
+#[test]
+fn a_burst_after_a_wait_for_a_cpu_is_no_hot_loop() {
+    for (waited, expect) in [(0, Fail), (500_000_000, Fail), (1_000_000_000, Unknown)] {
+        let mut tale = Tale::new();
+        let (who, over) = (Waiter::Harness, 1_000_000_000);
+        tale.at(2000.0).what(What::Starved { who, over, waited });
+        for conn in 0..30 {
+            tale.what(What::Accepted { conn }).rst(conn);
+        }
+        tale.expect(&CHECKER, expect);
+    }
+}
+
 #[test]
 fn a_wait_for_a_cpu_is_not_the_subjects() {
     for (waited, expect) in [(3.0, Unknown), (0.5, Fail)] {
