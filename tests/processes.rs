@@ -85,7 +85,8 @@ fn runs(words: &str) -> bool {
 fn the_reference_consumers_program_passes(#[case] suite: &str, #[case] totals: &str) {
     let program = path().to_string_lossy().into_owned();
     let promises = ["--dedups", "--heartbeats", "--health", "/health"];
-    let ran = gauntlet(&[&[suite], &promises[..], &["--", &program]].concat(), &[]);
+    let command = ["--", &program, "--dedup-by", "message-id"];
+    let ran = gauntlet(&[&[suite], &promises[..], &command].concat(), &[]);
     assert!(ran.said.contains(totals), "{}", ran.said);
     assert_eq!(ran.code, Some(0), "{}", ran.said);
 }

@@ -106,6 +106,7 @@ impl Stage {
             .channel_backoff(BACKOFF)
             .start_attempts(None)
             .stable_after(Duration::ZERO)
+            .suppress_by_message_id()
             .observe(move |event: &Event| {
                 story.tell(Instant::now(), format!("consumer: {event:?}"));
                 // The stage listens for as long as the consumer runs.

@@ -53,7 +53,10 @@ impl Backoff {
     /// The wait before retry `k`, given a draw from `0.0..1.0`.
     pub fn wait(&self, k: u32, draw: f64) -> Duration {
         let fixed = 1.0 - self.jitter.clamp(0.0, 1.0);
-        self.ceiling(k).mul_f64(fixed + (1.0 - fixed) * draw.clamp(0.0, 1.0))
+        let ceiling = self.ceiling(k);
+        let wait = ceiling.as_secs_f64() * (fixed + (1.0 - fixed) * draw.clamp(0.0, 1.0));
+        // The longest durations round up to more than a duration holds.
+        Duration::try_from_secs_f64(wait).unwrap_or(ceiling).min(ceiling)
     }
 }
 
@@ -186,6 +189,16 @@ mod tests {
     fn jitter_takes_only_its_share(#[case] jitter: f64, #[case] draw: f64, #[case] seconds: f64) {
         let backoff = Backoff { jitter, ..Backoff::default() };
         assert_eq!(backoff.wait(2, draw), Duration::from_secs_f64(seconds));
+    }
+
+    #[test]
+    fn the_longest_wait_there_is_can_be_drawn() {
+        let longest = Backoff { cap: Duration::MAX, base: Duration::MAX, ..Backoff::default() };
+        for (k, draw) in [(0, 1.0), (u32::MAX, 1.0), (3, 0.0), (3, 0.5)] {
+            assert!(longest.wait(k, draw) <= Duration::MAX);
+        }
+        let jitter = Backoff { jitter: 0.3, ..longest };
+        assert!(jitter.wait(9, 1.0) > Duration::from_secs(u64::MAX / 2));
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Board {
                     _ => &counters.handled_failed,
                 }
             }
+            Event::Altered { .. } => &counters.altered,
             Event::Duplicate { .. } => &counters.duplicates,
             Event::Acked { .. } => &counters.acks,
             Event::AckFailed { .. } => &counters.ack_failures,
@@ -139,6 +140,9 @@ fn log(event: &Event) {
         }
         Event::Cancelled { worker, .. } => {
             tracing::warn!(worker, "consumer cancelled by the broker")
+        }
+        Event::Altered { id, fields } => {
+            tracing::warn!(id, "not as it was published: {}", fields.join(", "));
         }
         Event::AckFailed { id, why } => tracing::warn!(id, "failed to settle: {why}"),
         Event::Rejected { id, why } => tracing::warn!(id, "rejected: {why}"),

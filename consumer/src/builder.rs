@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     Consumer,
     backoff::Backoff,
-    checks::{check, heartbeat, refuse},
+    checks::{check, check_channel_max, check_frame_max, heartbeat, refuse},
     endpoint::{Endpoint, mask},
     event::Observer,
+    identity::Identity,
+    message::Message,
     settings::{Deadlines, OnFailure, OnMissingQueue, OnRefused, Retry, Settings},
 };
 
@@ -52,7 +54,8 @@ setters! {
     concurrency: usize,
     /// Unacknowledged messages the broker may have out on one worker's channel. Default 32.
     prefetch: u16,
-    /// Largest frame asked for. Default 32 KiB; the broker may lower it.
+    /// Largest frame asked for, 8 KiB to 1 MiB. Default 32 KiB; the broker may lower it. A connection holds buffers of
+    /// 64 frames. A message may be larger; headers that are larger are left out ([`Message::altered`]).
     frame_max: u32,
     /// Backoff between connection attempts. Default 1 s doubling to 60 s, full jitter, no limit.
     backoff: Backoff,
@@ -68,7 +71,7 @@ setters! {
     on_refused: OnRefused,
     /// What to do when the queue is missing. Default: keep trying with backoff.
     on_missing_queue: OnMissingQueue,
-    /// How many handled message ids are remembered. Default 10 000; 0 turns it off.
+    /// How many identities of handled messages [`Builder::suppress_by`] remembers. Default 10 000, at most 10 million.
     dedup_window: usize,
     /// Deadline of one handler run. Default none.
     handler_deadline: Option<Duration>,
@@ -121,6 +124,35 @@ impl Builder {
         self
     }
 
+    /// Acknowledge a redelivery of a message that was handled before, without handling it again. Off by default:
+    /// then every delivery is handled.
+    ///
+    /// A delivery is suppressed when all of this holds: the broker marks it as redelivered, `identity` names it, its
+    /// properties were readable ([`Message::altered`] is empty), and the handler succeeded for a message of the same
+    /// identity. While that handler still runs, the redelivery waits for it.
+    ///
+    /// The limits:
+    /// - The identity must be unique among the messages of the queue. If two different messages share one and the
+    ///   second is redelivered before it was handled, it is taken for the first: acknowledged, and lost.
+    /// - What was handled is remembered in the memory of this consumer, the last [`Builder::dedup_window`] of it. A
+    ///   restart forgets it, and what another consumer handled was never known here: the message is handled again.
+    /// - A copy that somebody published again is not a redelivery: it is handled.
+    /// - A broker that loses the redelivered flag, as some do in a crash, has the message handled again.
+    ///
+    /// An effect that must not happen twice needs an idempotent handler; this only makes repetitions rare.
+    pub fn suppress_by(
+        mut self,
+        identity: impl Fn(&Message) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.identity = Identity::by(identity);
+        self
+    }
+
+    /// [`Builder::suppress_by`] the `message_id` property, for publishers that make it unique.
+    pub fn suppress_by_message_id(self) -> Self {
+        self.suppress_by(|message| message.id.as_deref().map(str::to_owned))
+    }
+
     /// Receives every event. Closures `Fn(&Event)` implement [`Observer`].
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -130,7 +162,7 @@ impl Builder {
     /// Check everything.
     pub fn build(self) -> Result<Consumer, ConfigError> {
         let mut endpoints = Vec::new();
-        for url in self.urls.iter().flat_map(|urls| urls.split(',')) {
+        for url in self.urls.iter().flat_map(|urls| split(urls)) {
             match Endpoint::parse(url) {
                 Ok(endpoint) => endpoints.push(endpoint),
                 Err(why) => {
@@ -144,12 +176,32 @@ impl Builder {
         for endpoint in &mut endpoints {
             endpoint.uri.query.heartbeat = Some(settings.heartbeat);
             let frame_max = endpoint.uri.query.frame_max.unwrap_or(settings.frame_max);
+            check_frame_max(frame_max)?;
             endpoint.uri.query.frame_max = Some(frame_max);
+            check_channel_max(endpoint.uri.query.channel_max, settings.workers)?;
         }
         settings.endpoints = endpoints;
         check(&settings)?;
         Ok(Consumer::new(settings, self.observer))
     }
+}
+
+/// The URLs of a list: a comma separates two when a scheme follows it. Any other belongs to a password.
+fn split(urls: &str) -> Vec<&str> {
+    let scheme = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find("://")?;
+        (end > 0 && text[..end].chars().all(|c| c.is_ascii_alphanumeric())).then_some(())
+    };
+    let (mut list, mut start) = (Vec::new(), 0);
+    for (comma, _) in urls.match_indices(',') {
+        if scheme(&urls[comma + 1..]).is_some() {
+            list.push(&urls[start..comma]);
+            start = comma + 1;
+        }
+    }
+    list.push(&urls[start..]);
+    list
 }
 
 #[cfg(test)]
@@ -181,6 +233,15 @@ mod tests {
     #[case(builder().backoff(Backoff { factor: 0.9, ..Backoff::default() }), "backoff")]
     #[case(builder().backoff(Backoff { base: Duration::ZERO, ..Backoff::default() }), "backoff")]
     #[case(builder().start_attempts(Some(0)), "start_attempts")]
+    #[case(builder().frame_max(8191), "frame_max")]
+    #[case(builder().frame_max(0), "frame_max")]
+    #[case(builder().frame_max(1024 * 1024 + 1), "frame_max")]
+    #[case(builder().frame_max(u32::MAX), "frame_max")]
+    #[case(Builder::new("amqp://u:secret@h/?frame_max=4294967295").queue("q"), "frame_max")]
+    #[case(Builder::new("amqp://u:secret@h/?frame_max=0").queue("q"), "frame_max")]
+    #[case(Builder::new("amqp://u:secret@h/?channel_max=3").queue("q").workers(4), "channel_max")]
+    #[case(builder().dedup_window(usize::MAX), "dedup_window")]
+    #[case(Builder::new("amqp://u:pa,secret@h:nonsense").queue("q"), "url")]
     #[case(builder().deadlines(Deadlines { qos: Duration::ZERO, ..Deadlines::default() }), "deadline qos")]
     fn refused(#[case] builder: Builder, #[case] setting: &str) {
         let error = builder.build().err().expect("refused");
@@ -201,11 +262,25 @@ mod tests {
     fn bounds_are_inclusive() {
         builder().workers(2047).prefetch(1).queue("q".repeat(255)).build().expect("valid");
         builder().start_attempts(Some(1)).frame_max(8192).build().expect("valid");
+        builder().frame_max(1024 * 1024).dedup_window(10_000_000).build().expect("valid");
+        let url = "amqp://h/?channel_max=4&frame_max=8192";
+        Builder::new(url).queue("q").workers(4).build().expect("valid");
+        Builder::new("amqp://h/?channel_max=0").queue("q").workers(4).build().expect("valid");
     }
 
     #[test]
     fn a_list_of_urls_is_split() {
         let consumer = Builder::new("amqp://a,amqp://b").fallback("amqp://c").queue("q").build();
         assert_eq!(consumer.expect("valid").settings().endpoints.len(), 3);
+    }
+
+    #[rstest]
+    #[case("amqp://a", &["amqp://a"])]
+    #[case("amqp://a, amqps://b", &["amqp://a", " amqps://b"])]
+    #[case("amqp://u:pa,ss@a,amqp://b", &["amqp://u:pa,ss@a", "amqp://b"])]
+    #[case("amqp://u:pa,sekrit@h", &["amqp://u:pa,sekrit@h"])]
+    #[case("amqp://a,", &["amqp://a,"])]
+    fn a_comma_separates_where_a_scheme_follows(#[case] urls: &str, #[case] expect: &[&str]) {
+        assert_eq!(split(urls), expect);
     }
 }

@@ -46,6 +46,37 @@ pub(crate) fn heartbeat(
     }
 }
 
+/// Frames the connection has room for, in lapin's buffers; at the largest frame they take 64 MiB.
+const FRAMES: std::ops::RangeInclusive<u32> = 8 * 1024..=1024 * 1024;
+/// About 1 GB with identities of usual length.
+const LONGEST_WINDOW: usize = 10_000_000;
+
+/// A frame size, from the setting or the URL.
+pub(crate) fn check_frame_max(frame_max: u32) -> Result<(), ConfigError> {
+    if FRAMES.contains(&frame_max) {
+        return Ok(());
+    }
+    let (least, most) = (FRAMES.start(), FRAMES.end());
+    let why = format!(
+        "must be {least} to {most}: a connection holds buffers of 64 frames. Messages may be larger than a frame"
+    );
+    refuse("frame_max", frame_max, why)
+}
+
+/// The URL's limit on channels; 0 is the broker's.
+pub(crate) fn check_channel_max(
+    channel_max: Option<u16>,
+    workers: usize,
+) -> Result<(), ConfigError> {
+    match channel_max {
+        Some(max) if max > 0 && usize::from(max) < workers => {
+            let why = format!("is less than the {workers} workers, and each has a channel");
+            refuse("channel_max", max, why)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Check everything that is no URL.
 pub(crate) fn check(settings: &Settings) -> Result<(), ConfigError> {
     let short = |text: &str| text.len() <= 255 && !text.is_empty();
@@ -68,9 +99,11 @@ pub(crate) fn check(settings: &Settings) -> Result<(), ConfigError> {
     if settings.exclusive && settings.workers > 1 {
         return refuse("workers", settings.workers, "an exclusive consumer has one worker");
     }
-    if settings.frame_max < 8192 {
-        return refuse("frame_max", settings.frame_max, "must be at least 8192");
+    if settings.dedup_window > LONGEST_WINDOW {
+        let why = format!("must be at most {LONGEST_WINDOW}: each identity takes memory");
+        return refuse("dedup_window", settings.dedup_window, why);
     }
+    check_frame_max(settings.frame_max)?;
     if settings.start_attempts == Some(0) {
         return refuse("start_attempts", 0, "must be at least 1");
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::{runtime::Handle, sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{board::Board, handler::AnyHandler, ledger::Ledger, settings::Settings};
+use crate::{board::Board, clock::later, handler::AnyHandler, ledger::Ledger, settings::Settings};
 
 /// Shared by supervisor, workers, sessions and handler runs of one [`Consumer::run`](crate::Consumer::run).
 pub(crate) struct Context {
@@ -71,7 +71,7 @@ impl Context {
 
     /// When handlers must be through with their work.
     pub(crate) fn drained_by(&self) -> Instant {
-        self.stopping_since() + self.settings.deadlines.drain
+        later(self.stopping_since(), self.settings.deadlines.drain)
     }
 
     pub(crate) fn set_consumed(&self) {

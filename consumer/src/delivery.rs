@@ -30,8 +30,9 @@ pub(crate) async fn decide(
     gone: &CancellationToken,
     ending: &CancellationToken,
 ) -> Verdict {
+    let identity = context.settings.identity.of(&message);
     let running = loop {
-        match context.ledger.claim(message.id.as_deref()) {
+        match context.ledger.claim(identity.as_deref(), message.redelivered) {
             Claim::Done => return Verdict::Duplicate,
             Claim::Mine(running) => break running,
             Claim::Busy(finished) => tokio::select! {

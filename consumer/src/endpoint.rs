@@ -12,10 +12,10 @@ pub struct Endpoint {
     pub(crate) uri: AMQPUri,
 }
 
-/// A list that never prints a secret: what stands before the last `@` of the authority is cut.
+/// A URL without its password: whatever follows the first `:` before the last `@` is cut. Without an `@`, so is what
+/// follows the host and is no port.
 pub fn mask(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let end = rest.find('/').unwrap_or(rest.len());
     // A password may itself hold a slash or an @ that nobody escaped: cut at the last @ there is.
     let rest = match rest.rfind('@') {
         Some(at) => {
@@ -23,13 +23,22 @@ pub fn mask(url: &str) -> String {
             let secret = rest[..at].contains(':');
             format!("{user}{}@{}", if secret { ":***" } else { "" }, &rest[at + 1..])
         }
-        None => format!("{}{}", &rest[..end], &rest[end..]),
+        None => match rest.split_once(':') {
+            Some((host, port))
+                if !host.contains('[') && !port.starts_with(|c: char| c.is_ascii_digit()) =>
+            {
+                format!("{host}:***")
+            }
+            _ => rest.to_owned(),
+        },
     };
     if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }
 }
 
 impl Endpoint {
     /// Parse an `amqp://` or `amqps://` URL; the error never quotes the password.
+    ///
+    /// No path and the path `/` both mean the virtual host `/`, which is also written `%2f`.
     pub fn parse(url: &str) -> Result<Self, String> {
         let mut uri: AMQPUri = url.trim().parse().map_err(|error: String| {
             // The parser's message may quote the URL itself.
@@ -42,6 +51,11 @@ impl Endpoint {
         }
         if uri.authority.host.is_empty() {
             return Err("no host".to_owned());
+        }
+        // `amqp://host/` names the virtual host "" by RabbitMQ's URI specification. Nobody has one of that name;
+        // most people, and pika, mean the default.
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".to_owned();
         }
         Ok(Self { uri })
     }
@@ -102,6 +116,10 @@ mod tests {
     #[case("amqp://h:5672/%2f", "amqp://h:5672/%2f")]
     #[case("u:secret@h", "u:***@h")]
     #[case("nonsense", "nonsense")]
+    #[case("amqp://u:secret", "amqp://u:***")]
+    #[case("amqp://[::1]:5672/v", "amqp://[::1]:5672/v")]
+    #[case("amqp://u:pa,secret@h", "amqp://u:***@h")]
+    #[case("amqp:/u:secret@h", "amqp:***@h")]
     fn masking(#[case] url: &str, #[case] expect: &str) {
         assert_eq!(mask(url), expect);
     }
@@ -109,7 +127,13 @@ mod tests {
     #[rstest]
     #[case("amqp://u:secret@h:1/v", "amqp://u:***@h:1/v")]
     #[case("amqp://h", "amqp://guest:***@h:5672/%2f")]
-    #[case("amqps://h/", "amqps://guest:***@h:5671/")]
+    #[case("amqps://h/", "amqps://guest:***@h:5671/%2f")]
+    #[case("amqp://u:secret@h:5672/", "amqp://u:***@h:5672/%2f")]
+    #[case("amqp://h:5672/?heartbeat=5", "amqp://guest:***@h:5672/%2f")]
+    #[case("amqp://h:5672?heartbeat=5", "amqp://guest:***@h:5672/%2f")]
+    #[case("amqp://h/%2F", "amqp://guest:***@h:5672/%2f")]
+    #[case("amqp://h//", "amqp://guest:***@h:5672/%2f")]
+    #[case("amqp://h/v", "amqp://guest:***@h:5672/v")]
     #[case("amqp://u:secret@[::1]:5673/%2f", "amqp://u:***@[::1]:5673/%2f")]
     fn display_never_shows_the_password(#[case] url: &str, #[case] expect: &str) {
         let endpoint = Endpoint::parse(url).expect("valid");

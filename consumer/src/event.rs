@@ -153,6 +153,13 @@ pub enum Event {
         #[serde(rename = "took_ms", serialize_with = "millis")]
         took: Duration,
     },
+    /// A delivery is not as it was published: see [`Message::altered`](crate::Message::altered).
+    Altered {
+        /// Message id.
+        id: String,
+        /// What is not.
+        fields: Vec<&'static str>,
+    },
     /// A delivery whose handler has already succeeded: acknowledged without running it.
     Duplicate {
         /// Message id.

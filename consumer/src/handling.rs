@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::after,
     context::Context,
     event::{Event, HandlerOutcome},
     ledger::Running,
@@ -85,7 +86,7 @@ pub(crate) async fn handle(
         let wait = retry.backoff.wait(message.attempt - 1, rand::random());
         tracing::debug!(id = message.label(), ?wait, "the handler is run again: {failure}");
         tokio::select! {
-            () = sleep_until(Instant::now() + wait) => {}
+            () = sleep_until(after(wait)) => {}
             () = gone.cancelled() => return Verdict::Abandon,
             () = context.stop.cancelled() => return Verdict::Return,
         }
@@ -167,15 +168,16 @@ mod tests {
             epoch: Epoch { connection: 1, channel: 1 },
             worker: 0,
             attempt: 1,
+            altered: Vec::new(),
         }
     }
 
     async fn check(context: &Arc<Context>, gone: &CancellationToken, expect: Verdict) {
-        let Claim::Mine(running) = context.ledger.claim(Some("m")) else { panic!("fresh") };
+        let Claim::Mine(running) = context.ledger.claim(Some("m"), true) else { panic!("fresh") };
         let slot = context.slots.clone().acquire_owned().await.expect("open");
         let verdict = handle(context.clone(), message(), running, gone.clone(), slot).await;
         assert_eq!(verdict, expect);
-        let done = matches!(context.ledger.claim(Some("m")), Claim::Done);
+        let done = matches!(context.ledger.claim(Some("m"), true), Claim::Done);
         assert_eq!(done, expect == Verdict::Handled, "only a success is remembered");
         assert_eq!(context.in_flight.load(Ordering::Relaxed), 0);
         assert_eq!(context.slots.available_permits(), 1);

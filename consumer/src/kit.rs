@@ -24,7 +24,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::wire::Wire;
+use crate::{clock::after, wire::Wire};
 
 /// The runtime of one connection.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Reactor for Kit {
 
     fn sleep(&self, dur: Duration) -> Sleep {
         let _in_engine = self.handle.enter();
-        tokio::time::sleep_until(tokio::time::Instant::now() + dur)
+        tokio::time::sleep_until(after(dur))
     }
 
     fn interval(&self, dur: Duration) -> impl Stream<Item = Instant> + Send + 'static {

@@ -1,7 +1,8 @@
 //! Which messages have been handled, and which are being handled right now.
 //!
-//! Owns the bounded window of message ids whose handler succeeded, and the set of ids whose handler
-//! is running, across channels and connections. It knows nothing of deliveries or acknowledgements.
+//! Owns the bounded window of identities whose handler succeeded, and the set of those whose handler
+//! is running, across channels and connections. What an identity is was chosen in `identity.rs`; only a
+//! delivery that the broker marks as redelivered is ever compared with what is here.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -36,20 +37,28 @@ impl Window {
     }
 }
 
+/// Handlers running under one identity.
+#[derive(Debug, Default)]
+struct Runs {
+    count: usize,
+    /// Cancelled when the last of them has ended.
+    ended: CancellationToken,
+}
+
 #[derive(Debug)]
 struct Inner {
     done: Window,
-    running: HashMap<Arc<str>, CancellationToken>,
+    running: HashMap<Arc<str>, Runs>,
 }
 
-/// Shared record of handled and running message ids.
+/// Shared record of handled and running identities.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Mutex<Inner>>);
 
-/// What [`Ledger::claim`] says about an id.
+/// What [`Ledger::claim`] says about a delivery.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// Nobody has it: handle it, and report through the guard.
+    /// Handle it, and report through the guard.
     Mine(Running),
     /// Its handler has already succeeded.
     Done,
@@ -63,20 +72,23 @@ impl Ledger {
         Self(Arc::new(Mutex::new(Inner { done: Window::new(window), running: HashMap::new() })))
     }
 
-    /// Claim an id. Messages without one cannot be told apart, and are always ours to handle.
-    pub(crate) fn claim(&self, id: Option<&str>) -> Claim {
+    /// Claim a delivery. One without an identity cannot be recognised. One that is not redelivered was never
+    /// here before, whatever its identity says: both are always ours to handle.
+    pub(crate) fn claim(&self, id: Option<&str>, redelivered: bool) -> Claim {
         let Some(id) = id else {
             return Claim::Mine(Running { ledger: self.clone(), id: None });
         };
         let mut inner = self.lock();
-        if inner.done.ids.contains(id) {
-            return Claim::Done;
-        }
-        if let Some(finished) = inner.running.get(id) {
-            return Claim::Busy(finished.clone());
+        if redelivered {
+            if inner.done.ids.contains(id) {
+                return Claim::Done;
+            }
+            if let Some(runs) = inner.running.get(id) {
+                return Claim::Busy(runs.ended.clone());
+            }
         }
         let id: Arc<str> = id.into();
-        inner.running.insert(id.clone(), CancellationToken::new());
+        inner.running.entry(id.clone()).or_default().count += 1;
         Claim::Mine(Running { ledger: self.clone(), id: Some(id) })
     }
 
@@ -85,7 +97,7 @@ impl Ledger {
     }
 }
 
-/// An id being handled. Dropped without [`Running::succeeded`], the id may be claimed again.
+/// A delivery being handled. Dropped without [`Running::succeeded`], its identity may be claimed again.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Running {
@@ -94,7 +106,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The handler succeeded: later deliveries of this id are duplicates.
+    /// The handler succeeded: redeliveries of this identity are duplicates.
     pub(crate) fn succeeded(self) {
         if let Some(id) = &self.id {
             self.ledger.lock().done.insert(id);
@@ -104,10 +116,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(id) = &self.id
-            && let Some(finished) = self.ledger.lock().running.remove(id)
+        let Some(id) = &self.id else { return };
+        let mut inner = self.ledger.lock();
+        let Some(runs) = inner.running.get_mut(id) else { return };
+        runs.count -= 1;
+        if runs.count == 0
+            && let Some(runs) = inner.running.remove(id)
         {
-            finished.cancel();
+            runs.ended.cancel();
         }
     }
 }
@@ -117,7 +133,7 @@ mod tests {
     use super::*;
 
     fn handle(ledger: &Ledger, id: &str) {
-        match ledger.claim(Some(id)) {
+        match ledger.claim(Some(id), true) {
             Claim::Mine(running) => running.succeeded(),
             other => panic!("{id}: {other:?}"),
         }
@@ -127,26 +143,47 @@ mod tests {
     fn a_success_makes_later_deliveries_duplicates() {
         let ledger = Ledger::new(4);
         handle(&ledger, "a");
-        assert!(matches!(ledger.claim(Some("a")), Claim::Done));
-        assert!(matches!(ledger.claim(Some("b")), Claim::Mine(_)));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Done));
+        assert!(matches!(ledger.claim(Some("b"), true), Claim::Mine(_)));
     }
 
     #[test]
     fn a_failure_does_not() {
         let ledger = Ledger::new(4);
-        drop(ledger.claim(Some("a")));
-        assert!(matches!(ledger.claim(Some("a")), Claim::Mine(_)));
+        drop(ledger.claim(Some("a"), true));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Mine(_)));
     }
 
     #[test]
     fn a_second_claim_waits_for_the_first() {
         let ledger = Ledger::new(4);
-        let Claim::Mine(first) = ledger.claim(Some("a")) else { panic!("fresh") };
-        let Claim::Busy(finished) = ledger.claim(Some("a")) else { panic!("running") };
+        let Claim::Mine(first) = ledger.claim(Some("a"), true) else { panic!("fresh") };
+        let Claim::Busy(finished) = ledger.claim(Some("a"), true) else { panic!("running") };
         assert!(!finished.is_cancelled());
         first.succeeded();
         assert!(finished.is_cancelled());
-        assert!(matches!(ledger.claim(Some("a")), Claim::Done));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Done));
+    }
+
+    #[test]
+    fn what_is_not_redelivered_is_never_a_duplicate() {
+        let ledger = Ledger::new(4);
+        handle(&ledger, "a");
+        assert!(matches!(ledger.claim(Some("a"), false), Claim::Mine(_)));
+    }
+
+    #[test]
+    fn two_messages_of_one_identity_run_side_by_side_and_a_redelivery_waits_for_both() {
+        let ledger = Ledger::new(4);
+        let Claim::Mine(first) = ledger.claim(Some("a"), false) else { panic!("fresh") };
+        let Claim::Mine(second) = ledger.claim(Some("a"), false) else { panic!("fresh") };
+        let Claim::Busy(ended) = ledger.claim(Some("a"), true) else { panic!("running") };
+        drop(first);
+        assert!(!ended.is_cancelled());
+        second.succeeded();
+        assert!(ended.is_cancelled());
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Done));
+        assert!(ledger.lock().running.is_empty());
     }
 
     #[test]
@@ -155,10 +192,10 @@ mod tests {
         for id in ["a", "b", "c"] {
             handle(&ledger, id);
         }
-        assert!(matches!(ledger.claim(Some("a")), Claim::Done));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Done));
         handle(&ledger, "d");
-        assert!(matches!(ledger.claim(Some("a")), Claim::Mine(_)));
-        assert!(matches!(ledger.claim(Some("b")), Claim::Done));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Mine(_)));
+        assert!(matches!(ledger.claim(Some("b"), true), Claim::Done));
         let inner = ledger.lock();
         assert_eq!((inner.done.order.len(), inner.done.ids.len()), (3, 3));
     }
@@ -167,15 +204,15 @@ mod tests {
     fn a_window_of_zero_remembers_nothing() {
         let ledger = Ledger::new(0);
         handle(&ledger, "a");
-        assert!(matches!(ledger.claim(Some("a")), Claim::Mine(_)));
+        assert!(matches!(ledger.claim(Some("a"), true), Claim::Mine(_)));
     }
 
     #[test]
     fn messages_without_id_are_never_duplicates() {
         let ledger = Ledger::new(3);
-        let Claim::Mine(first) = ledger.claim(None) else { panic!("fresh") };
-        assert!(matches!(ledger.claim(None), Claim::Mine(_)));
+        let Claim::Mine(first) = ledger.claim(None, true) else { panic!("fresh") };
+        assert!(matches!(ledger.claim(None, true), Claim::Mine(_)));
         first.succeeded();
-        assert!(matches!(ledger.claim(None), Claim::Mine(_)));
+        assert!(matches!(ledger.claim(None, true), Claim::Mine(_)));
     }
 }

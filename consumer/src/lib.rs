@@ -13,7 +13,8 @@
 //!
 //! - A message is acknowledged only on the channel that delivered it, after its handler succeeded.
 //! - Every step has a deadline; retries start at once, then back off with jitter.
-//! - What was handled is remembered by message id: a redelivery is acknowledged, not handled again.
+//! - A message may be handled more than once. A redelivery is recognised and acknowledged without handling it only
+//!   on request: [`Builder::suppress_by`].
 //! - When [`Consumer::run`] returns, no task, thread or socket of it is left.
 //!
 //! # Example
@@ -37,6 +38,7 @@ mod builder;
 mod checks;
 mod settings;
 
+mod clock;
 mod endpoint;
 
 mod handler;
@@ -57,11 +59,17 @@ mod trouble;
 
 mod link;
 
-mod blocked;
 mod dial;
 mod engine;
 mod kit;
+
 mod wire;
+
+mod blocked;
+mod filter;
+mod readable;
+
+mod altered;
 
 mod worker;
 
@@ -70,6 +78,7 @@ mod session;
 mod delivery;
 
 mod handling;
+mod identity;
 mod ledger;
 
 use std::sync::Arc;
@@ -130,7 +139,7 @@ pub struct Summary {
     pub metrics: Metrics,
 }
 
-/// A configured consumer. One [`Consumer::run`] at a time; what was handled is remembered across runs.
+/// A configured consumer. One [`Consumer::run`] at a time; what [`Builder::suppress_by`] remembers outlives a run.
 pub struct Consumer {
     settings: Arc<Settings>,
     board: Arc<Board>,

@@ -10,18 +10,20 @@ use std::{
 
 use futures_util::StreamExt;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
 use crate::{
-    blocked::Notice,
+    altered::Altered,
     board::Board,
+    clock::after,
     dial::dial,
     endpoint::Endpoint,
     event::Event,
+    filter::Notice,
     kit::Kit,
     settings::Settings,
     trouble::{Phase, Trouble},
@@ -47,6 +49,7 @@ pub(crate) struct Link {
     /// Why.
     sentence: OnceLock<Trouble>,
     pulse: Arc<Pulse>,
+    pub(crate) altered: Arc<Altered>,
     _cut: DropGuard,
 }
 
@@ -122,13 +125,16 @@ impl Attempt {
     pub(crate) async fn open(self, settings: &Settings) -> Result<Link, Trouble> {
         let socket = dial(&self.endpoint, settings).await?;
         let (board, connection) = (self.board, self.number);
-        let notify = Box::new(move |notice| {
-            board.emit(match notice {
-                Notice::Blocked(reason) => Event::Blocked { connection, reason },
-                Notice::Unblocked => Event::Unblocked { connection },
-            });
+        let altered = Arc::new(Altered::default());
+        let noted = altered.clone();
+        let notify = Box::new(move |notice| match notice {
+            Notice::Blocked(reason) => board.emit(Event::Blocked { connection, reason }),
+            Notice::Unblocked => board.emit(Event::Unblocked { connection }),
+            Notice::Altered { channel, tag, fields } => noted.note(channel, tag, fields),
         });
-        let wire = Wire::new(socket, self.pulse.clone(), &self.cut, notify);
+        // The builder has set it for every endpoint.
+        let frame_max = self.endpoint.uri.query.frame_max.unwrap_or(settings.frame_max);
+        let wire = Wire::new(socket, self.pulse.clone(), &self.cut, frame_max, notify);
         let engine = tokio::runtime::Handle::current();
         let kit = Kit::new(engine, &self.tracker, self.reap.clone());
         // lapin calls this once; a second call would mean a second connection behind our back.
@@ -160,6 +166,7 @@ impl Attempt {
             condemned,
             sentence: OnceLock::new(),
             pulse: self.pulse,
+            altered,
             _cut: self.guard,
         })
     }
@@ -250,7 +257,7 @@ impl Link {
                 return Trouble::Silent { silence, heartbeat: self.heartbeat };
             }
             let grace = Duration::from_millis(5);
-            sleep_until(Instant::now() + (limit - silence) + grace).await;
+            sleep_until(after(limit - silence + grace)).await;
         }
     }
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Epoch {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Message {
-    /// The `message_id` property: what duplicates are recognised by.
+    /// The `message_id` property.
     pub id: Option<Arc<str>>,
     /// The payload.
     pub body: Vec<u8>,
@@ -48,6 +48,14 @@ pub struct Message {
     pub worker: usize,
     /// Which run of the handler this is, from 1.
     pub attempt: u32,
+    /// What is not as it was published; empty for nearly every message.
+    ///
+    /// AMQP allows any bytes in its strings, this crate's types only UTF-8, and the headers of a message can be
+    /// larger than a frame. Names of properties (`message_id`, `headers`, ...), `exchange` or `routing_key`:
+    /// in those named here, bytes that are not UTF-8 are replaced by `?`, header values that cannot be read are
+    /// byte arrays or left out, and `headers` larger than the frame are left out as a whole. The body is never
+    /// altered, and neither is what the broker keeps: a message that is rejected is dead-lettered as it was.
+    pub altered: Vec<&'static str>,
 }
 
 impl Message {
@@ -65,6 +73,7 @@ impl Message {
             epoch,
             worker,
             attempt: 1,
+            altered: Vec::new(),
         }
     }
 

@@ -65,6 +65,7 @@ counters! {
     handled_failed: "Handler runs that failed.",
     acks: "Acknowledgements written.",
     ack_failures: "Acknowledgements, rejections or returns that could not be written.",
+    altered: "Deliveries with properties that are not as they were published.",
     duplicates: "Deliveries suppressed as duplicates.",
     rejected: "Messages rejected without requeue.",
     returned: "Messages given back unhandled.",

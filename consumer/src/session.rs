@@ -103,6 +103,7 @@ impl Session {
                     link.suspect();
                 }
             })?;
+        link.altered.forget(channel.id());
         let epoch = Epoch { connection: link.number, channel: context.next_channel() };
         let subscribe = async {
             let qos = channel.basic_qos(settings.prefetch, BasicQosOptions::default());
@@ -203,7 +204,12 @@ impl Session {
         while self.begun.len() < self.context.settings.concurrency
             && let Some(mut delivery) = self.waiting.pop_front()
         {
-            let message = Message::from_delivery(&mut delivery, self.epoch, self.worker);
+            let mut message = Message::from_delivery(&mut delivery, self.epoch, self.worker);
+            message.altered = self.link.altered.take(self.channel.id(), message.delivery_tag);
+            if !message.altered.is_empty() {
+                let (id, fields) = (message.label(), message.altered.clone());
+                self.context.board.emit(Event::Altered { id, fields });
+            }
             let (context, gone) = (self.context.clone(), self.gone.clone());
             let (ending, acker) = (self.ending.clone(), delivery.acker);
             let held = self.held.clone();

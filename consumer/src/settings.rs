@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{backoff::Backoff, endpoint::Endpoint};
+use crate::{backoff::Backoff, endpoint::Endpoint, identity::Identity};
 
 /// What to do when the broker refuses (login, virtual host, permission, arguments).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,6 +124,7 @@ pub struct Settings {
     pub(crate) deadlines: Deadlines,
     pub(crate) on_refused: OnRefused,
     pub(crate) on_missing_queue: OnMissingQueue,
+    pub(crate) identity: Identity,
     pub(crate) dedup_window: usize,
     pub(crate) handler_deadline: Option<Duration>,
     pub(crate) retry: Retry,
@@ -155,6 +156,7 @@ impl Settings {
             deadlines: Deadlines::default(),
             on_refused: OnRefused::default(),
             on_missing_queue: OnMissingQueue::KeepTrying,
+            identity: Identity::default(),
             dedup_window: 10_000,
             handler_deadline: None,
             retry: Retry::default(),

@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     Error, Summary,
     backoff::{Pace, Step},
+    clock::after,
     context::Context,
     event::Event,
     link::{Attempt, Link},
@@ -170,7 +171,7 @@ async fn pause(context: &Context, attempt: u32, delay: Duration) -> bool {
     }
     context.board.emit(Event::Backoff { attempt, delay });
     tokio::select! {
-        () = sleep_until(Instant::now() + delay) => true,
+        () = sleep_until(after(delay)) => true,
         () = context.stop.cancelled() => false,
     }
 }

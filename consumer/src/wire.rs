@@ -23,7 +23,7 @@ use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
 };
 
-use crate::blocked::{Filter, Notice};
+use crate::filter::{Filter, Notice};
 
 const SCRATCH: usize = 16 * 1024;
 
@@ -98,7 +98,7 @@ pub(crate) struct Wire {
     cut_write: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-/// Called with each notice taken out of the stream.
+/// Called with each notice, before lapin reads what it is about.
 pub(crate) type Notify = Box<dyn Fn(Notice) + Send>;
 
 fn was_cut() -> io::Error {
@@ -110,6 +110,7 @@ impl Wire {
         socket: Socket,
         pulse: Arc<Pulse>,
         cut: &CancellationToken,
+        frame_max: u32,
         notify: Notify,
     ) -> Self {
         pulse.heard();
@@ -117,7 +118,7 @@ impl Wire {
             socket,
             pulse,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
-            filter: Filter::default(),
+            filter: Filter::new(frame_max),
             ready: Vec::with_capacity(SCRATCH),
             taken: 0,
             notify,
@@ -155,6 +156,7 @@ impl AsyncRead for Wire {
                 return Poll::Ready(Ok(length));
             }
             this.ready.clear();
+            this.ready.shrink_to(4 * SCRATCH);
             this.taken = 0;
             match ready!(Pin::new(&mut this.socket).poll_read(cx, &mut this.scratch)) {
                 Ok(0) => {

@@ -10,6 +10,7 @@ use tokio::{
 use crate::{
     Error,
     backoff::{Pace, Step},
+    clock::{after, later},
     context::Context,
     event::Event,
     link::Link,
@@ -84,7 +85,7 @@ pub(crate) async fn work(
 /// How long a stop waits for a session that is still being opened.
 async fn patience(context: &Context) {
     context.stop.cancelled().await;
-    sleep_until(context.stopping_since() + context.settings.deadlines.close).await;
+    sleep_until(later(context.stopping_since(), context.settings.deadlines.close)).await;
 }
 
 /// Wait for this worker's next turn; `None` when there will be none.
@@ -110,7 +111,7 @@ async fn next_turn(
     }
     context.board.emit(Event::ChannelBackoff { worker, attempt, delay });
     tokio::select! {
-        () = sleep_until(Instant::now() + delay) => Ok(Some(attempt)),
+        () = sleep_until(after(delay)) => Ok(Some(attempt)),
         () = context.stop.cancelled() => Ok(None),
         () = link.lost.cancelled() => Ok(None),
     }

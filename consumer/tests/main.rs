@@ -163,7 +163,8 @@ async fn two_workers_never_share_a_message() {
     queue.publish(0..1).await;
     let handled = Handled::default();
     let (seen, shutdown) = (handled.clone(), Shutdown::new());
-    let consumer = quick(&forwarder.url(), &queue).workers(3).build().expect("valid");
+    let consumer =
+        quick(&forwarder.url(), &queue).workers(3).suppress_by_message_id().build().expect("valid");
     let handler = move |message: Arc<Message>| {
         let seen = seen.clone();
         async move {

@@ -63,6 +63,8 @@ async fn run(job: Job) -> Result<(), String> {
         .stable_after(STABLE)
         .deadlines(steps)
         .on_refused(OnRefused::GiveUp)
+        // The harness gives every message an id of its own.
+        .suppress_by_message_id()
         .observe(move |event: &Event| tell(&told, event))
         .build()
         .map_err(|e| e.to_string())?;

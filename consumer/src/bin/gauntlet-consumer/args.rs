@@ -26,6 +26,15 @@ pub(crate) enum Refused {
     KeepTrying,
 }
 
+/// What a redelivery is recognised by.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DedupBy {
+    /// Nothing: every delivery is handled.
+    None,
+    /// The message_id property.
+    MessageId,
+}
+
 /// What to do with messages whose handler failed for good.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Failed {
@@ -66,7 +75,7 @@ pub(crate) struct Args {
     /// Heartbeat asked for, whole seconds; 0 insists on none [default: the URL's, else 10s]
     #[arg(long, env = "GAUNTLET_HEARTBEAT", value_parser = duration)]
     heartbeat: Option<Duration>,
-    /// Largest frame asked for, bytes
+    /// Largest frame asked for, bytes: 8192 to 1048576
     #[arg(long, env = "GAUNTLET_FRAME_MAX", default_value_t = 32 * 1024)]
     frame_max: u32,
     /// First wait between connection attempts
@@ -102,7 +111,13 @@ pub(crate) struct Args {
     /// Give up after this many consumes on a missing queue; 0 is never
     #[arg(long, env = "GAUNTLET_MISSING_QUEUE_ATTEMPTS", default_value_t = 0)]
     missing_queue_attempts: u32,
-    /// Handled message ids remembered; 0 is none
+    /// Acknowledge a redelivery of what this process has handled, told by this, without handling it again
+    ///
+    /// Only with ids that are unique in the queue: of two different messages with one id, the second would be lost
+    /// if it were redelivered before it was handled. `none` handles every delivery.
+    #[arg(long, env = "GAUNTLET_DEDUP_BY", value_enum, default_value = "none")]
+    dedup_by: DedupBy,
+    /// Handled ids that --dedup-by remembers, in memory
     #[arg(long, env = "GAUNTLET_DEDUP_WINDOW", default_value_t = 10_000)]
     dedup_window: usize,
     /// Deadline of one handler run [default: none]
@@ -217,6 +232,10 @@ impl Args {
             .exclusive(self.exclusive)
             .deadlines(self.deadlines())
             .observe(observer);
+        let builder = match self.dedup_by {
+            DedupBy::None => builder,
+            DedupBy::MessageId => builder.suppress_by_message_id(),
+        };
         match self.heartbeat {
             Some(Duration::ZERO) => builder.no_heartbeat(),
             Some(heartbeat) => builder.heartbeat(heartbeat),
