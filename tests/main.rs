@@ -9,6 +9,7 @@
 //! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
 //! - `examples`: the example consumers in Python: the good pass, the naive one fails.
 //! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
+//! - `messages`: what becomes of messages that are easily lost, with the reference consumer as a library.
 //! - `networks`: a Toxiproxy behind the link: in a container before RabbitMQ, and our own before the model.
 //! - `signals`: the reference consumer's binary under real signals.
 //! - `toxiproxy`: `gauntlet proxy` as a program, and Toxiproxy's clients at work on it.
@@ -24,6 +25,7 @@ mod brokers;
 mod cli;
 mod clients;
 mod examples;
+mod messages;
 mod mutants;
 mod networks;
 mod processes;

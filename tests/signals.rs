@@ -51,7 +51,7 @@ fn on_stage(kind: &str, name: &str, test: impl AsyncFnOnce(&mut Stage)) {
 
 #[rstest]
 fn a_signal_lets_what_is_in_flight_finish(
-    #[values("container", "local")] kind: &str,
+    #[values("embedded", "container", "local")] kind: &str,
     #[values("TERM", "INT")] signal: &str,
 ) {
     on_stage(kind, "in-flight", async |stage| {
@@ -99,7 +99,7 @@ fn a_second_signal_ends_it_at_once(
     #[case] first: &str,
     #[case] second: &str,
     #[case] code: i32,
-    #[values("container", "local")] kind: &str,
+    #[values("embedded", "container", "local")] kind: &str,
 ) {
     on_stage(kind, "second", async |stage| {
         stage.queue.publish(5).await;
@@ -125,7 +125,7 @@ fn a_second_signal_ends_it_at_once(
 }
 
 #[rstest]
-fn a_wrong_password_is_named_and_not_told(#[values("container", "local")] kind: &str) {
+fn a_wrong_password_is_named_and_not_told(#[values("embedded", "container", "local")] kind: &str) {
     on_stage(kind, "password", async |stage| {
         let (secret, user) = ("pa55-not-this", stage.queue.broker.credentials().0);
         let url = format!("amqp://{user}:{secret}@{}/{}", stage.link.addr(), stage.queue.vhost);
@@ -143,7 +143,9 @@ const WARM: usize = 10;
 const RESETS: usize = 50;
 
 #[rstest]
-fn fifty_resets_cost_no_thread_no_descriptor_no_memory(#[values("container", "local")] kind: &str) {
+fn fifty_resets_cost_no_thread_no_descriptor_no_memory(
+    #[values("embedded", "container", "local")] kind: &str,
+) {
     on_stage(kind, "resets", async |stage| {
         let quick = ["--stable-after", "0s", "--workers", "2", "--backoff-base", "10ms"];
         let mut program = Program::start(&stage.url(), &quick);
@@ -185,7 +187,7 @@ fn fifty_resets_cost_no_thread_no_descriptor_no_memory(#[values("container", "lo
 
 #[rstest]
 fn health_follows_the_network_and_answers_within_a_second(
-    #[values("container", "local")] kind: &str,
+    #[values("embedded", "container", "local")] kind: &str,
 ) {
     on_stage(kind, "health", async |stage| {
         let refuse = stage.link.inject(Fault::Refuse).await.expect("it can refuse");
@@ -287,10 +289,124 @@ async fn ask_on(at: SocketAddr, tell: watch::Sender<Option<u16>>) -> Duration {
 }
 
 async fn ask(at: SocketAddr) -> std::io::Result<u16> {
+    let answer = health(at).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(status.unwrap_or_else(|| panic!("no status in {answer:?}")))
+}
+
+/// The whole answer.
+async fn health(at: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(at).await?;
     stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok(status.unwrap_or_else(|| panic!("no status in {answer:?}")))
+    Ok(answer)
+}
+
+/// Waits until its health says that nothing moves; the workers of the handlers that are stuck.
+async fn stalled(at: SocketAddr, handlers: usize) -> BTreeSet<u64> {
+    until("health names every handler as stuck", PATIENCE, async || {
+        let answer = health(at).await.unwrap_or_default();
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let stuck = body["details"]["rabbitmq"]["stuck"].as_array().cloned().unwrap_or_default();
+        let down = answer.starts_with("HTTP/1.0 503") && body["status"] == "DOWN";
+        when(down && stuck.len() == handlers, || answer.clone())?;
+        assert!(stuck.iter().all(|it| it["for_ms"].as_u64() >= Some(200)), "{answer}");
+        Ok(stuck.iter().filter_map(|it| it["worker"].as_u64()).collect())
+    })
+    .await
+}
+
+#[rstest]
+fn two_signals_end_it_though_nobody_reads_what_it_writes(
+    #[values("embedded", "container", "local")] kind: &str,
+) {
+    on_stage(kind, "unread", async |stage| {
+        // Far more than a pipe holds, on stdout and on stderr.
+        stage.queue.publish_as(&"m".repeat(240), 600).await;
+        let health = free_address();
+        let at = health.to_string();
+        let args = ["--health", &at, "--stuck-after", "200ms", "--workers", "2"];
+        let mut program = Program::unread(&stage.url(), &args);
+        assert_eq!(stalled(health, 2).await, BTreeSet::from([0, 1]));
+        program.signal("TERM");
+        until("health says that it stops", PATIENCE, async || {
+            let answer = self::health(health).await.unwrap_or_default();
+            when(answer.contains("\"stopping\":true"), || answer)
+        })
+        .await;
+        assert!(program.runs(), "one signal waits for handlers");
+        program.signal("TERM");
+        let asked = Instant::now();
+        let code = program.exit(PATIENCE).await;
+        let took = asked.elapsed();
+        assert!(code == Some(143) && took < Duration::from_secs(1), "{code:?} after {took:?}");
+        program.listen();
+        program.read_all().await;
+        let written = program.effects().into_iter().collect();
+        stage.queue.left_beside(&written).await;
+    });
+}
+
+#[rstest]
+fn health_follows_handlers_that_are_stuck(#[values("embedded", "container", "local")] kind: &str) {
+    on_stage(kind, "stuck", async |stage| {
+        let health = free_address();
+        let at = health.to_string();
+        let args = ["--health", &at, "--stuck-after", "200ms", "--workers", "2", "--prefetch", "1"];
+        let mut program =
+            Program::start(&stage.url(), &[&args[..], &["--handler-time", "1h"]].concat());
+        stage.queue.publish(1).await;
+        until("one is stuck, and the other worker is there", PATIENCE, async || {
+            let answer = self::health(health).await.unwrap_or_default();
+            when(answer.contains("200 OK") && answer.contains("\"for_ms\":"), || answer)
+        })
+        .await;
+        stage.queue.publish(1).await;
+        assert_eq!(stalled(health, 2).await, BTreeSet::from([0, 1]));
+        until("each is told once", PATIENCE, async || {
+            when(program.count("handler_stuck") == 2, || program.said())
+        })
+        .await;
+        program.signal("TERM");
+        program.signal("INT");
+        program.exit(PATIENCE).await;
+    });
+}
+
+#[rstest]
+fn a_closed_stdout_loses_no_message(#[values("embedded", "container", "local")] kind: &str) {
+    on_stage(kind, "closed", async |stage| {
+        let mut program = Program::unread(&stage.url(), &["--workers", "3"]);
+        program.close_stdout();
+        stage.queue.publish(20).await;
+        assert_eq!(program.exit(PATIENCE).await, Some(1), "{}", program.said());
+        let said = program.said();
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains("ERROR") && last.contains("stdout"), "{said}");
+        assert_eq!(program.count("rejected"), 0, "{said}");
+        let left = stage.queue.left_beside(&BTreeSet::new()).await;
+        assert_eq!(left, *stage.queue.published());
+    });
+}
+
+#[rstest]
+fn the_first_rejection_says_what_it_may_cost(
+    #[values("embedded", "container", "local")] kind: &str,
+) {
+    on_stage(kind, "rejection", async |stage| {
+        stage.queue.publish(3).await;
+        let fails = ["--handler-time", "1h", "--handler-deadline", "50ms", "--retry-attempts", "1"];
+        let mut program = Program::start(&stage.url(), &fails);
+        until("3 rejections", PATIENCE, async || {
+            when(program.count("rejected") == 3, || program.said())
+        })
+        .await;
+        program.signal("TERM");
+        assert_eq!(program.exit(PATIENCE).await, Some(0), "{}", program.said());
+        let said = program.said();
+        assert_eq!(said.matches("dead-letter exchange").count(), 1, "{said}");
+        assert_eq!(said.matches("rejected: timed out").count(), 3, "{said}");
+    });
 }

@@ -2,7 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -11,6 +15,7 @@ use crate::{
     event::{Event, HandlerOutcome, Observer},
     health::{Health, now_ms},
     metrics::{Counters, Metrics},
+    progress::Progress,
 };
 
 /// Where events go.
@@ -18,12 +23,39 @@ pub(crate) struct Board {
     counters: Counters,
     health: watch::Sender<Health>,
     observer: Option<Arc<dyn Observer>>,
+    pub(crate) progress: Progress,
+    /// Whether it was said what a rejection may cost.
+    warned: AtomicBool,
 }
 
 impl Board {
-    pub(crate) fn new(workers: usize, observer: Option<Arc<dyn Observer>>) -> Self {
-        let health = Health { workers, since_ms: now_ms(), ..Health::default() };
-        Self { counters: Counters::default(), health: watch::Sender::new(health), observer }
+    pub(crate) fn new(
+        workers: usize,
+        handlers: usize,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        let health = Health { workers, handlers, since_ms: now_ms(), ..Health::default() };
+        Self {
+            counters: Counters::default(),
+            health: watch::Sender::new(health),
+            observer,
+            progress: Progress::default(),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Look which handlers have been at work for at least so long.
+    pub(crate) fn look(&self, limit: Duration) {
+        let (stuck, new) = self.progress.stuck(limit);
+        for it in new {
+            let took = Duration::from_millis(it.for_ms);
+            self.emit(Event::HandlerStuck { id: it.id, worker: it.worker, took });
+        }
+        self.health.send_if_modified(|health| {
+            let changed = health.stuck != stuck;
+            health.stuck = stuck;
+            changed
+        });
     }
 
     pub(crate) fn health(&self) -> watch::Receiver<Health> {
@@ -40,6 +72,7 @@ impl Board {
             health.stopping = false;
             health.connected = false;
             health.consuming = 0;
+            health.stuck.clear();
         });
     }
 
@@ -68,6 +101,16 @@ impl Board {
         }
     }
 
+    /// Say once that a rejection may be a loss: AMQP does not tell whether a queue has a dead-letter exchange.
+    pub(crate) fn warn_of_rejections(&self, queue: &str) {
+        if !self.warned.swap(true, Relaxed) {
+            tracing::error!(
+                "a message was rejected: it is kept only if queue `{queue}` has a dead-letter exchange; \
+                 without one, the broker drops each rejected message"
+            );
+        }
+    }
+
     fn count(&self, event: &Event) {
         let counters = &self.counters;
         Counters::add(match event {
@@ -77,6 +120,7 @@ impl Board {
             Event::ChannelLost { .. } => &counters.channels_lost,
             Event::Cancelled { .. } => &counters.cancelled,
             Event::Refused { .. } => &counters.refused,
+            Event::HandlerStuck { .. } => &counters.stuck,
             Event::HandlerFinished { outcome, took, .. } => {
                 counters.latency(*took);
                 match outcome {
@@ -143,6 +187,9 @@ fn log(event: &Event) {
         }
         Event::Altered { id, fields } => {
             tracing::warn!(id, "not as it was published: {}", fields.join(", "));
+        }
+        Event::HandlerStuck { id, worker, took } => {
+            tracing::warn!(id, worker, "its handler has been running for {took:?}");
         }
         Event::AckFailed { id, why } => tracing::warn!(id, "failed to settle: {why}"),
         Event::Rejected { id, why } => tracing::warn!(id, "rejected: {why}"),

@@ -75,6 +75,10 @@ setters! {
     dedup_window: usize,
     /// Deadline of one handler run. Default none.
     handler_deadline: Option<Duration>,
+    /// How long a handler may run before it counts as stuck. When as many are stuck as may run at once, nothing moves and
+    /// [`Health::ready`](crate::Health::ready) is false; each is named in [`Health::stuck`](crate::Health::stuck).
+    /// Default: a second beyond the handler's deadline, or 60 s where there is none. Not below the deadline.
+    stuck_after: Option<Duration>,
     /// Running a failed handler again. Default 5 runs, 2 s doubling to 30 s.
     retry: Retry,
     /// What to do with a message whose handler failed for good. Default: dead-letter.
@@ -233,6 +237,11 @@ mod tests {
     #[case(builder().backoff(Backoff { factor: 0.9, ..Backoff::default() }), "backoff")]
     #[case(builder().backoff(Backoff { base: Duration::ZERO, ..Backoff::default() }), "backoff")]
     #[case(builder().start_attempts(Some(0)), "start_attempts")]
+    #[case(builder().stuck_after(Some(Duration::ZERO)), "stuck_after")]
+    #[case(
+        builder().stuck_after(Some(Duration::from_secs(9))).handler_deadline(Some(Duration::from_secs(10))),
+        "stuck_after"
+    )]
     #[case(builder().frame_max(8191), "frame_max")]
     #[case(builder().frame_max(0), "frame_max")]
     #[case(builder().frame_max(1024 * 1024 + 1), "frame_max")]

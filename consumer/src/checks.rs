@@ -150,6 +150,14 @@ fn check_deadlines(settings: &Settings) -> Result<(), ConfigError> {
         ("deadline close", close),
         ("handler_deadline", settings.handler_deadline.unwrap_or(Duration::MAX)),
     ];
+    let handler = settings.handler_deadline.unwrap_or_default();
+    match settings.stuck_after {
+        Some(limit) if limit.is_zero() || limit < handler => {
+            let why = "must be above 0 and at least the handler's deadline";
+            return refuse("stuck_after", format!("{limit:?}"), why);
+        }
+        _ => {}
+    }
     match all.into_iter().find(|(_, deadline)| deadline.is_zero()) {
         Some((setting, zero)) => refuse(setting, format!("{zero:?}"), "must be above 0"),
         None => Ok(()),

@@ -79,14 +79,15 @@ async fn run(
     }
 }
 
-/// Tell the broker, on the delivery's own channel. Anything but a written frame is not an ack.
+/// Tell the broker, on the delivery's own channel. Anything but a written frame is not an ack. False when it could
+/// not be written in time: the channel then holds a delivery that nobody will ever settle.
 pub(crate) async fn settle(
     context: &Context,
     id: String,
     verdict: Verdict,
     acker: &Acker,
     gone: &CancellationToken,
-) {
+) -> bool {
     let board = &context.board;
     if let Verdict::Duplicate = verdict {
         board.emit(Event::Duplicate { id: id.clone() });
@@ -108,6 +109,7 @@ pub(crate) async fn settle(
         written = timeout(limit, told) => written,
         () = gone.cancelled() => Ok(Ok(false)),
     };
+    let in_time = written.is_ok();
     let event = match (written, verdict) {
         (_, Verdict::Abandon) => Event::Abandoned { id },
         (Ok(Ok(true)), Verdict::Handled | Verdict::Duplicate) => Event::Acked { id },
@@ -117,5 +119,10 @@ pub(crate) async fn settle(
         (Ok(Err(error)), _) => Event::AckFailed { id, why: error.to_string() },
         (Err(_), _) => Event::AckFailed { id, why: format!("not written within {limit:?}") },
     };
+    let rejected = matches!(event, Event::Rejected { .. });
     board.emit(event);
+    if rejected && !drop_failed {
+        board.warn_of_rejections(&context.settings.queue);
+    }
+    in_time
 }

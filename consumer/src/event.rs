@@ -143,6 +143,16 @@ pub enum Event {
         /// The worker.
         worker: usize,
     },
+    /// A handler has been running for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
+    HandlerStuck {
+        /// Message id.
+        id: String,
+        /// The worker.
+        worker: usize,
+        /// How long so far.
+        #[serde(rename = "took_ms", serialize_with = "millis")]
+        took: Duration,
+    },
     /// A handler ended.
     HandlerFinished {
         /// Message id.

@@ -105,6 +105,7 @@ async fn run_once(context: &Context, message: &Arc<Message>) -> HandlerOutcome {
         epoch: message.epoch,
         worker: message.worker,
     });
+    let at_work = context.board.progress.begin(message.worker, message.label());
     let started = Instant::now();
     let call = async { context.handler.call(message.clone()).await };
     let call = AssertUnwindSafe(call).catch_unwind();
@@ -112,6 +113,7 @@ async fn run_once(context: &Context, message: &Arc<Message>) -> HandlerOutcome {
         Some(limit) => timeout(limit, call).await.ok(),
         None => Some(call.await),
     };
+    drop(at_work);
     let outcome = match result {
         Some(Ok(Ok(()))) => HandlerOutcome::Ok,
         Some(Ok(Err(error))) if error.is_retryable() => {
@@ -148,7 +150,7 @@ mod tests {
         let mut settings = Settings::with_endpoints(Vec::new());
         settings.handler_deadline = deadline;
         settings.retry = Retry { attempts: 3, ..Retry::default() };
-        let board = Arc::new(Board::new(1, None));
+        let board = Arc::new(Board::new(1, 1, None));
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let ledger = Ledger::new(10);
         let handler = Arc::new(handler);

@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::progress::Stuck;
+
 /// The consumer's state at one moment. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -14,6 +16,10 @@ pub struct Health {
     pub consuming: usize,
     /// Workers there should be.
     pub workers: usize,
+    /// Handlers that may run at once: all workers' together.
+    pub handlers: usize,
+    /// Handlers that have been running for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
+    pub stuck: Vec<Stuck>,
     /// A stop was asked for, or the consumer has ended.
     pub stopping: bool,
     /// When `connected` last changed.
@@ -27,14 +33,19 @@ pub struct Health {
 }
 
 impl Health {
-    /// True when messages would be handled: connected, at least one worker consuming, not stopping.
+    /// True when messages would be handled: connected, at least one worker consuming, not stalled, not stopping.
     pub fn ready(&self) -> bool {
-        self.connected && self.consuming > 0 && !self.stopping
+        self.connected && self.consuming > 0 && !self.stopping && !self.stalled()
     }
 
-    /// True when every worker is consuming.
+    /// True when nothing moves: as many handlers are stuck as may run at once.
+    pub fn stalled(&self) -> bool {
+        self.handlers > 0 && self.stuck.len() >= self.handlers
+    }
+
+    /// True when every worker is consuming, and no handler is stuck.
     pub fn whole(&self) -> bool {
-        self.ready() && self.consuming == self.workers
+        self.ready() && self.consuming == self.workers && self.stuck.is_empty()
     }
 }
 
@@ -57,6 +68,13 @@ mod tests {
         assert!(health.ready() && !health.whole());
         health.consuming = 2;
         assert!(health.whole());
+        health.handlers = 2;
+        let stuck = Stuck { worker: 0, id: "m".to_owned(), for_ms: 1 };
+        health.stuck.push(stuck.clone());
+        assert!(health.ready() && !health.whole(), "one of two is stuck");
+        health.stuck.push(stuck);
+        assert!(!health.ready());
+        health.stuck.clear();
         health.stopping = true;
         assert!(!health.ready());
     }

@@ -48,6 +48,7 @@ mod shutdown;
 mod event;
 mod health;
 mod metrics;
+mod progress;
 
 mod board;
 
@@ -94,6 +95,7 @@ pub use handler::{Handler, HandlerError};
 pub use health::Health;
 pub use message::{Epoch, Message};
 pub use metrics::{LATENCY_BOUNDS_MS, Metrics};
+pub use progress::Stuck;
 pub use settings::{Deadlines, OnFailure, OnMissingQueue, OnRefused, Retry, Settings};
 pub use shutdown::Shutdown;
 pub use trouble::{Phase, Treatment, Trouble};
@@ -153,7 +155,8 @@ impl Consumer {
     }
 
     pub(crate) fn new(settings: Settings, observer: Option<Arc<dyn Observer>>) -> Self {
-        let board = Arc::new(Board::new(settings.workers, observer));
+        let handlers = settings.workers.saturating_mul(settings.concurrency);
+        let board = Arc::new(Board::new(settings.workers, handlers, observer));
         let ledger = Ledger::new(settings.dedup_window);
         Self { settings: Arc::new(settings), board, ledger }
     }

@@ -63,6 +63,7 @@ counters! {
     refused: "Refusals by the broker.",
     handled_ok: "Handler runs that succeeded.",
     handled_failed: "Handler runs that failed.",
+    stuck: "Handler runs that took longer than stuck_after.",
     acks: "Acknowledgements written.",
     ack_failures: "Acknowledgements, rejections or returns that could not be written.",
     altered: "Deliveries with properties that are not as they were published.",

@@ -212,13 +212,15 @@ impl Session {
             }
             let (context, gone) = (self.context.clone(), self.gone.clone());
             let (ending, acker) = (self.ending.clone(), delivery.acker);
-            let held = self.held.clone();
+            let (held, link) = (self.held.clone(), self.link.clone());
             self.begun.push(Box::pin(async move {
                 let id = message.label();
                 let verdict = decide(&context, message, &gone, &ending).await;
                 // Before the broker can know: it may send the next one at once.
                 held.fetch_sub(1, Relaxed);
-                settle(&context, id, verdict, &acker, &gone).await;
+                if !settle(&context, id, verdict, &acker, &gone).await {
+                    link.condemn(unwritten(&context));
+                }
             }));
         }
     }
@@ -281,7 +283,9 @@ impl Session {
             let message_id = delivery.properties.message_id().as_ref().map(ToString::to_string);
             let id =
                 message_id.unwrap_or_else(|| format!("{}#{}", self.epoch, delivery.delivery_tag));
-            settle(&self.context, id, Verdict::Return, &delivery.acker, &self.gone).await;
+            if !settle(&self.context, id, Verdict::Return, &delivery.acker, &self.gone).await {
+                return self.link.condemn(unwritten(&self.context));
+            }
         }
     }
 
@@ -303,6 +307,15 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.not_consuming();
+    }
+}
+
+/// A settlement that waits for the socket keeps its place in the prefetch for as long as the channel lives.
+fn unwritten(context: &Context) -> Trouble {
+    let limit = context.settings.deadlines.ack;
+    Trouble::Network {
+        phase: Phase::Steady,
+        text: format!("an acknowledgement could not be written within {limit:?}"),
     }
 }
 

@@ -34,7 +34,8 @@ pub enum OnMissingQueue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Reject without requeue: the queue's dead-letter exchange takes it.
+    /// Reject without requeue: the queue's dead-letter exchange takes it. Where there is none the broker drops it;
+    /// AMQP does not tell, so the first rejection says so in the log.
     #[default]
     DeadLetter,
     /// Acknowledge it: it is gone.
@@ -127,12 +128,24 @@ pub struct Settings {
     pub(crate) identity: Identity,
     pub(crate) dedup_window: usize,
     pub(crate) handler_deadline: Option<Duration>,
+    pub(crate) stuck_after: Option<Duration>,
     pub(crate) retry: Retry,
     pub(crate) on_failure: OnFailure,
     pub(crate) exclusive: bool,
 }
 
+/// A handler without a deadline is stuck after this.
+const STUCK: Duration = Duration::from_secs(60);
+/// A handler is dropped at its deadline; one that is there this much later does not let go.
+const GRACE: Duration = Duration::from_secs(1);
+
 impl Settings {
+    /// How long a handler may run before health counts it as stuck.
+    pub(crate) fn stuck_limit(&self) -> Duration {
+        let by_deadline = self.handler_deadline.map(|deadline| deadline.saturating_add(GRACE));
+        self.stuck_after.or(by_deadline).unwrap_or(STUCK)
+    }
+
     pub(crate) fn with_endpoints(endpoints: Vec<Endpoint>) -> Self {
         Self {
             endpoints,
@@ -159,6 +172,7 @@ impl Settings {
             identity: Identity::default(),
             dedup_window: 10_000,
             handler_deadline: None,
+            stuck_after: None,
             retry: Retry::default(),
             on_failure: OnFailure::default(),
             exclusive: false,

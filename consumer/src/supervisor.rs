@@ -3,11 +3,15 @@
 //! Runs on the engine. It owns the workers, the connection, and what old connections leave behind,
 //! and returns only when all of it is gone.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -46,6 +50,7 @@ pub(crate) async fn supervise(context: Arc<Context>) -> Result<Summary, Error> {
         biased;
         ended = connections(&context, &mut remains) => ended,
         () = context.abort.cancelled() => Ended::Stopped { orderly: false },
+        never = watch_handlers(&context) => match never {},
     };
     context.board.disconnected();
     let (orderly, fatal) = match ended {
@@ -63,6 +68,18 @@ pub(crate) async fn supervise(context: Arc<Context>) -> Result<Summary, Error> {
     match fatal {
         Some(error) => Err(error),
         None => Ok(Summary { clean, orderly, aborted, metrics: context.board.metrics() }),
+    }
+}
+
+/// Keep health informed of handlers that are stuck.
+async fn watch_handlers(context: &Context) -> Infallible {
+    let limit = context.settings.stuck_limit();
+    let often = (limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+    let mut ticks = interval(often);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        context.board.look(limit);
     }
 }
 

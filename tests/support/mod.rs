@@ -2,6 +2,7 @@
 
 pub mod program;
 pub mod queue;
+pub mod raw;
 pub mod story;
 pub mod until;
 

@@ -77,17 +77,39 @@ pub struct Program {
 impl Program {
     /// Starts it on the queue at `url`, with every event written to stderr, and an otherwise empty environment.
     pub fn start(url: &str, args: &[&str]) -> Program {
+        let mut program = Program::unread(url, args);
+        program.listen();
+        program
+    }
+
+    /// The same, but nobody reads what it writes before [`Program::listen`].
+    pub fn unread(url: &str, args: &[&str]) -> Program {
         let mut command = Command::new(&*PROGRAM);
         command.env_clear().env("AMQP_URL", url).env("RUST_LOG", "info,lapin=off");
         command.args(["--queue", QUEUE, "--events"]).args(args).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
+        let child = command.spawn().expect("the program starts");
         let pid = child.id().expect("it was not waited for");
-        let (out, err) = (Lines::default(), Lines::default());
-        let mut readers = JoinSet::new();
-        readers.spawn(read(child.stdout.take().expect("piped"), out.clone()));
-        readers.spawn(read(child.stderr.take().expect("piped"), err.clone()));
-        Program { child, pid, out, err, readers }
+        Program {
+            child,
+            pid,
+            out: Lines::default(),
+            err: Lines::default(),
+            readers: JoinSet::new(),
+        }
+    }
+
+    /// Reads what it wrote and writes.
+    pub fn listen(&mut self) {
+        let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
+        self.readers.spawn(read(out.expect("piped"), self.out.clone()));
+        self.readers.spawn(read(err.expect("piped"), self.err.clone()));
+    }
+
+    /// Nobody will ever read its standard output.
+    pub fn close_stdout(&mut self) {
+        drop(self.child.stdout.take());
+        self.readers.spawn(read(self.child.stderr.take().expect("piped"), self.err.clone()));
     }
 
     /// The ids of the effects so far, in order.
@@ -136,8 +158,13 @@ impl Program {
     pub async fn exit(&mut self, deadline: Duration) -> Option<i32> {
         let ended = timeout(deadline, self.child.wait()).await;
         let Ok(status) = ended else { panic!("runs on after {deadline:?}: {}", self.said()) };
-        while self.readers.join_next().await.is_some() {}
+        self.read_all().await;
         status.expect("a child can be waited for").code()
+    }
+
+    /// Waits until everything it wrote has been read: it has ended.
+    pub async fn read_all(&mut self) {
+        while self.readers.join_next().await.is_some() {}
     }
 
     /// Its threads, file descriptors and resident memory in KiB; nothing where there is no /proc.

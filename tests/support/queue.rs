@@ -51,9 +51,14 @@ impl Queue {
 
     /// So many more persistent messages, all confirmed.
     pub async fn publish(&mut self, count: usize) {
+        self.publish_as("m", count).await;
+    }
+
+    /// The same, with ids that begin like this.
+    pub async fn publish_as(&mut self, prefix: &str, count: usize) {
         let mut confirms = Vec::new();
         for _ in 0..count {
-            let id = format!("m{}", self.published.len());
+            let id = format!("{prefix}{}", self.published.len());
             let properties = BasicProperties::default();
             let properties = properties.with_delivery_mode(2).with_message_id(id.as_str().into());
             let options = BasicPublishOptions::default();

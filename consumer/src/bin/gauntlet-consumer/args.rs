@@ -38,7 +38,7 @@ pub(crate) enum DedupBy {
 /// What to do with messages whose handler failed for good.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Failed {
-    /// Reject without requeue.
+    /// Reject without requeue: kept if the queue has a dead-letter exchange, else dropped by the broker.
     DeadLetter,
     /// Acknowledge.
     Drop,
@@ -48,7 +48,7 @@ pub(crate) enum Failed {
 #[derive(Debug, Parser)]
 #[command(name = "gauntlet-consumer", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
-    /// Broker, or several separated by commas: amqp://user:password@host:port/vhost?heartbeat=10
+    /// Broker, or several separated by commas: amqp://user:password@host:port/vhost?heartbeat=10; without a vhost, `/`
     #[arg(
         long,
         env = "AMQP_URL",
@@ -123,6 +123,10 @@ pub(crate) struct Args {
     /// Deadline of one handler run [default: none]
     #[arg(long, env = "GAUNTLET_HANDLER_DEADLINE", value_parser = duration)]
     handler_deadline: Option<Duration>,
+    /// A handler that runs longer is stuck; when all that may run are, /health is not UP [default: a second beyond
+    /// --handler-deadline, else 60s]
+    #[arg(long, env = "GAUNTLET_STUCK_AFTER", value_parser = duration)]
+    stuck_after: Option<Duration>,
     /// Runs of a failing handler per delivery
     #[arg(long, env = "GAUNTLET_RETRY_ATTEMPTS", default_value_t = 5)]
     retry_attempts: u32,
@@ -181,7 +185,7 @@ pub(crate) struct Args {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 clean stop; 1 gave up, refused, or handlers did not finish in time; 64 bad usage;
-130 / 143 a second SIGINT / SIGTERM ended it at once. RUST_LOG sets what is logged to stderr.";
+130 / 143 a second SIGINT / SIGTERM ended it, within half a second. RUST_LOG sets what is logged to stderr.";
 
 fn some(count: u32) -> Option<u32> {
     (count > 0).then_some(count)
@@ -217,6 +221,7 @@ impl Args {
             })
             .dedup_window(self.dedup_window)
             .handler_deadline(self.handler_deadline)
+            .stuck_after(self.stuck_after)
             .retry(Retry {
                 attempts: self.retry_attempts,
                 backoff: Backoff {

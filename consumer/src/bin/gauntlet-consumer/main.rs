@@ -1,26 +1,30 @@
 //! The reference consumer as a program: flags and environment in, one JSON line per handled message out.
 
 mod args;
+mod control;
 mod http;
+mod output;
 
 use std::{
+    future::pending,
     io::{self, IsTerminal, Write},
+    net::TcpListener,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use args::Args;
 use clap::Parser;
+use control::Second;
 use gauntlet_consumer::{Consumer, Event, HandlerError, Message, Shutdown};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep_until},
-};
+use output::{Effects, Log};
+use tokio::time::timeout;
 
 const FATAL: u8 = 1;
 const USAGE: u8 = 64;
+/// How long the end waits for a reader of the log.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -30,124 +34,99 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
+    let Ok(log) = Log::start(io::stderr()) else { return ExitCode::from(FATAL) };
+    let lines = log.clone();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,lapin=off".into());
-    let ansi = io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(ansi)
+        .with_writer(move || lines.clone())
+        .with_ansi(io::stderr().is_terminal())
         .init();
-    let events = args.events;
-    let consumer = match args.consumer(move |event: &Event| trace(events, event)) {
-        Ok(consumer) => consumer,
+    let (events, lines) = (args.events, log.clone());
+    let consumer = args.consumer(move |event: &Event| trace(events, &lines, event));
+    let code = match consumer {
+        Ok(consumer) => start(&args, consumer).unwrap_or_else(|error| {
+            tracing::error!("failed to start: {error}");
+            FATAL
+        }),
         Err(error) => {
             tracing::error!("{error}");
-            return ExitCode::from(USAGE);
+            USAGE
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("failed to start: {error}");
-            return ExitCode::from(FATAL);
-        }
-    };
-    match runtime.block_on(run(&args, &consumer)) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            tracing::error!("failed to start: {error}");
-            ExitCode::from(FATAL)
-        }
-    }
+    log.flush(LAST_LINES);
+    ExitCode::from(code)
 }
 
 /// One event as one line on stderr.
-fn trace(wanted: bool, event: &Event) {
+fn trace(wanted: bool, log: &Log, event: &Event) {
     if wanted && let Ok(line) = serde_json::to_string(event) {
-        // Nothing can be said when stderr is gone.
-        let _ = writeln!(io::stderr(), "{line}");
+        // The log takes every line, or counts it.
+        let _ = log.clone().write_all(format!("{line}\n").as_bytes());
     }
 }
 
-async fn run(args: &Args, consumer: &Consumer) -> io::Result<u8> {
-    let mut signals = Signals::new()?;
-    let shutdown = Shutdown::new();
-    let listener = match args.health {
-        Some(address) => Some(TcpListener::bind(address).await?),
-        None => None,
-    };
-    let health = async {
-        match listener {
-            Some(listener) => http::serve(listener, consumer).await,
-            None => std::future::pending().await,
-        }
-    };
+fn start(args: &Args, consumer: Consumer) -> io::Result<u8> {
+    let (consumer, shutdown) = (Arc::new(consumer), Shutdown::new());
+    let listener = args.health.map(TcpListener::bind).transpose()?;
+    if let Some(listener) = &listener {
+        listener.set_nonblocking(true)?;
+    }
+    let second = control::start(shutdown.clone(), listener, consumer.clone())?;
+    let effects = Effects::start()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(run(args, &consumer, effects, shutdown, &second));
+    // A handler that blocks is not waited for.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn run(
+    args: &Args,
+    consumer: &Consumer,
+    effects: Effects,
+    shutdown: Shutdown,
+    second: &Second,
+) -> u8 {
     let time = args.handler_time_ms.map_or(args.handler_time, Duration::from_millis);
-    let mut running = Box::pin(consumer.run(
-        move |message: Arc<Message>| async move { effect(&message, time).await },
-        shutdown.clone(),
-    ));
-    tokio::pin!(health);
-    let mut second = None;
-    let result = loop {
-        tokio::select! {
-            result = &mut running => break result,
-            () = &mut health => {}
-            number = signals.next(), if second.is_none() => {
-                if shutdown.stop.is_cancelled() {
-                    second = Some(number);
-                    shutdown.abort.cancel();
-                } else {
-                    shutdown.stop.cancel();
-                }
+    // Why nothing can be written to stdout any more.
+    let broken = Arc::new(OnceLock::new());
+    let (report, stopped) = (broken.clone(), shutdown.clone());
+    let handler = move |message: Arc<Message>| {
+        let (effects, report, stopped) = (effects.clone(), report.clone(), stopped.clone());
+        async move {
+            if let Err(error) = effect(&message, time, &effects).await {
+                // No message is to be blamed, and rejected, for it: all of them go back to their queue.
+                report.get_or_init(|| error);
+                stopped.abort.cancel();
+                pending::<()>().await;
             }
+            Ok::<(), HandlerError>(())
         }
     };
-    Ok(match (result, second) {
-        (_, Some(number)) => 128 + number,
-        (Ok(summary), None) if summary.clean => 0,
-        (Ok(_), None) => {
+    let result = consumer.run(handler, shutdown).await;
+    match (result, second.code(), broken.get()) {
+        (_, Some(code), _) => return code,
+        (_, None, Some(error)) => {
+            tracing::error!(
+                "failed to write an effect to stdout: {error}; what was not acknowledged is in the queue"
+            );
+        }
+        (Ok(summary), None, None) if summary.clean => return 0,
+        (Ok(_), None, None) => {
             tracing::error!("stopped, but not everything in flight could be finished");
-            FATAL
         }
-        (Err(error), None) => {
-            tracing::error!("{error}");
-            FATAL
-        }
-    })
+        (Err(error), None, None) => tracing::error!("{error}"),
+    }
+    FATAL
 }
 
 /// The whole handler: take the time asked for, then write the effect.
-async fn effect(message: &Message, time: Duration) -> Result<(), HandlerError> {
+async fn effect(message: &Message, time: Duration, effects: &Effects) -> io::Result<()> {
     if !time.is_zero() {
-        sleep_until(Instant::now() + time).await;
+        // Unlike a moment in the future, a limit may be any duration.
+        let _ = timeout(time, pending::<()>()).await;
     }
-    let line = format!("{}\n", serde_json::json!({ "effect": message.label() }));
-    let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| HandlerError::retry(format!("failed to write the effect: {error}")))
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The next signal's number.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        }
-    }
+    effects.write(format!("{}\n", serde_json::json!({ "effect": message.label() }))).await
 }
