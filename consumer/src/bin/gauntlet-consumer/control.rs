@@ -72,10 +72,7 @@ pub(crate) fn start(
 }
 
 /// The first signal asks for an orderly stop. The second ends the program: by itself, if it can.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the main thread may be blocked, and cannot return a code"
-)]
+#[expect(clippy::disallowed_methods, reason = "the main thread may be blocked")]
 async fn obey(mut signals: Signals, shutdown: Shutdown, second: &AtomicU8) {
     signals.next().await;
     shutdown.stop.cancel();
