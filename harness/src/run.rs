@@ -253,10 +253,13 @@ impl Stage<'_> {
         host.reports().into_iter().for_each(|reports| tap.look_first(reports));
         self.probe.attach(host.holder(place.link));
         let mut watching = JoinSet::new();
-        watching.spawn(starvation::watch(self.recorder.clone(), host.threads()));
+        let over = CancellationToken::new();
+        watching.spawn(starvation::watch(self.recorder.clone(), host.threads(), over.clone()));
         let outcome = self.phases(&host).await;
-        watching.shutdown().await;
         host.stop().await;
+        over.cancel();
+        // A watch that panics is this program's defect, and loses nothing of the run.
+        while watching.join_next().await.is_some() {}
         outcome
     }
 

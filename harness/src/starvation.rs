@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::history::{Recorder, Waiter, What};
 
 /// Between two looks.
@@ -22,20 +24,23 @@ const JIFFY: Duration = Duration::from_millis(10);
 /// Threads of in-process subjects are named `subject-` and the number of the subject.
 pub const SUBJECT: &str = "subject-";
 
-/// Records [`What::Starved`] for as long as it is polled: for this process, and for the threads of the in-process subject
-/// whose threads are named `subject`. Threads of other subjects in this process are left out.
-pub async fn watch(recorder: Recorder, subject: Option<String>) {
+/// Records [`What::Starved`] until it is `over`, a last time then: for this process, and for the threads of the in-process
+/// subject whose threads are named `subject`. Threads of other subjects in this process are left out.
+pub async fn watch(recorder: Recorder, subject: Option<String>, over: CancellationToken) {
     let mut last = own_process();
     let mut pace = Pace::new();
     loop {
-        let (over, late) = pace.next().await;
+        let (span, late) = pace.next(&over).await;
         let now = own_process();
         let since = |group: &str| now.waited(group).saturating_sub(last.waited(group));
-        record(&recorder, Waiter::Harness, over, since(HARNESS).max(late));
+        record(&recorder, Waiter::Harness, span, since(HARNESS).max(late));
         if let Some(subject) = &subject {
-            record(&recorder, Waiter::Subject, over, since(subject));
+            record(&recorder, Waiter::Subject, span, since(subject));
         }
-        record(&recorder, Waiter::Machine, over, now.stolen.saturating_sub(last.stolen));
+        record(&recorder, Waiter::Machine, span, now.stolen.saturating_sub(last.stolen));
+        if over.is_cancelled() {
+            return;
+        }
         last = now;
     }
 }
@@ -46,7 +51,7 @@ pub async fn watch_processes(recorder: Recorder, who: Waiter, pids: impl Fn() ->
     let mut pace = Pace::new();
     let mut last = Duration::ZERO;
     loop {
-        let (over, _) = pace.next().await;
+        let (over, _) = pace.next(&CancellationToken::new()).await;
         let tasks = |pid: &u32| Path::new("/proc").join(pid.to_string()).join("task");
         threads.look(&pids().iter().map(tasks).collect::<Vec<_>>(), |_| "all".to_owned());
         let total = threads.waits.get("all").copied().unwrap_or_default();
@@ -76,9 +81,12 @@ impl Pace {
         Pace { ticks, last: Instant::now() }
     }
 
-    /// The time since the tick before, and how much longer it is than it should be.
-    async fn next(&mut self) -> (Duration, Duration) {
-        self.ticks.tick().await;
+    /// The time since the tick before, and how much longer it is than it should be; at once when it is `over`.
+    async fn next(&mut self, over: &CancellationToken) -> (Duration, Duration) {
+        tokio::select! {
+            _ = self.ticks.tick() => {}
+            () = over.cancelled() => {}
+        }
         let over = self.last.elapsed();
         self.last = Instant::now();
         (over, over.saturating_sub(EVERY))

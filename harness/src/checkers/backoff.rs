@@ -214,7 +214,8 @@ fn pauses(
     let (mut any, mut stable) = ((0, false), (0, false));
     for to in 1..attempts.len() {
         let (before, this) = (&attempts[to - 1], &attempts[to]);
-        if case.ledger.stop_requested.is_some_and(|m| m < this.at) {
+        let over = [case.ledger.stop_requested, case.ledger.subject_ended];
+        if over.into_iter().flatten().any(|m| m < this.at) {
             break;
         }
         if let Some(worked) = before.worked {

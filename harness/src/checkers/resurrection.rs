@@ -10,7 +10,7 @@ use super::proof::{Charges, disturbed, ending, gap, last_ns};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
-use crate::history::{Phase, What};
+use crate::history::{Phase, SubjectEnd, What};
 
 /// How long after the subject's end the link may accept what was begun before it.
 const GRACE: Duration = Duration::from_millis(100);
@@ -24,24 +24,29 @@ pub const CHECKER: Checker = Checker {
 };
 
 fn decide(case: &Case<'_>) -> Decision {
-    let Some((ended, _)) = ending(case) else {
+    let Some((ended, how)) = ending(case) else {
         return Decision::unknown("the history does not say that the subject ended");
     };
+    if *how == SubjectEnd::Overran {
+        return Decision::not_at_stake("the subject did not end by itself: it was torn down");
+    }
     let mut charges = Charges::default();
     for event in case.history.events().iter().filter(|e| Mark::from(*e) > ended) {
         let at = Mark::from(event);
+        // What was on its way when it ended arrives late on a busy machine.
+        let timed = Timed::mostly(case, ended.ns, at.ns);
         match event.what {
             What::Accepted { conn } if !begun_before(case, conn, ended, at) => {
                 let words = format!(
                     "the subject opened connection {conn} {} after it had ended",
                     gap(ended, at)
                 );
-                charges.add(words, [Some(ended), Some(at)]);
+                charges.late(&timed, words, [Some(ended), Some(at)]);
             }
             What::Attempt { .. } => {
                 let words =
                     format!("the subject tried to connect {} after it had ended", gap(ended, at));
-                charges.add(words, [Some(ended), Some(at)]);
+                charges.late(&timed, words, [Some(ended), Some(at)]);
             }
             _ => {}
         }
