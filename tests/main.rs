@@ -12,6 +12,7 @@
 //! - `messages`: what becomes of messages that are easily lost, with the reference consumer as a library.
 //! - `networks`: a Toxiproxy behind the link: in a container before RabbitMQ, and our own before the model.
 //! - `signals`: the reference consumer's binary under real signals.
+//! - `strangers`: others at the ports of a run; the subject is not judged by them.
 //! - `toxiproxy`: `gauntlet proxy` as a program, and Toxiproxy's clients at work on it.
 //! - `traces`: what people read, as snapshots.
 //!
@@ -31,6 +32,8 @@ mod networks;
 mod processes;
 mod scenarios;
 mod signals;
+#[cfg(target_os = "linux")]
+mod strangers;
 mod tidy;
 mod toxiproxy;
 mod traces;

@@ -45,8 +45,9 @@ impl Judgement {
     }
 }
 
-/// Judges a run from its plan and history alone.
+/// Judges a run from its plan and history alone. Connections of strangers are not looked at.
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
+    let history = &history.of_subject();
     let plan = &plan.as_seen(history);
     let ledger = Ledger::of(history.events());
     let case = Case { plan, history, ledger: &ledger };

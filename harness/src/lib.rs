@@ -23,4 +23,5 @@ pub mod subject;
 pub mod suite;
 mod tap;
 pub mod verdict;
+mod whose;
 mod workload;

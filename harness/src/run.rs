@@ -28,6 +28,7 @@ use crate::starvation;
 use crate::subject::process::{self, Answers};
 use crate::subject::{AmqpUrl, Entrant, Host, Job, Promises, Refused, Work};
 use crate::tap::StepTap;
+use crate::whose::Whose;
 use crate::workload::Publisher;
 
 pub use error::RunError;
@@ -133,10 +134,14 @@ async fn on_path(
 ) -> Result<(), RunError> {
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
-    let tap = Arc::new(StepTap::new(recorder.clone()));
+    let told = plan.scenario.subject.vhost.as_deref().unwrap_or(vhost);
+    let whose = Arc::<Whose>::default();
+    let tap = Arc::new(StepTap::new(recorder.clone(), whose.clone(), told));
+    let asked = whose.clone();
     let link = Link::builder(&plan.scenario.name)
         .upstream(path.map_or_else(|| broker.addr(), network::Path::addr))
         .tap(tap.clone())
+        .strangers(move |peer, local| asked.is_stranger(peer, local))
         .seed(Seed(plan.seed).derive(&plan.scenario.name))
         .start()
         .await
@@ -180,7 +185,7 @@ async fn on_path(
     };
     let answers = Answers { path: plan.promises.health_path().to_owned() };
     let copies = plan.scenario.subject.copies;
-    let place = process::Stage { link: link.addr(), dir, copies, answers };
+    let place = process::Stage { link: link.addr(), dir, copies, answers, whose };
     let outcome = stage.play(entrant, job, &place, &tap).await;
     publisher.stop().await;
     link.stop().await;

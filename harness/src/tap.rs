@@ -1,12 +1,14 @@
 //! Turns what the link reports into history, and the link's faults into steps of the schedule.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use gauntlet_network::{self as network, CutHow, End, FaultId, Item, Tap, Way};
+use gauntlet_network::{self as network, Args, CutHow, End, FaultId, Item, Tap, Way};
 
-use crate::history::{Ending, Recorder, What};
+use crate::history::{Ending, Owner, Recorder, What};
+use crate::whose::Whose;
 
 /// The tap on the link between the subject and the broker.
 pub struct StepTap {
@@ -14,6 +16,11 @@ pub struct StepTap {
     steps: Mutex<Steps>,
     poison: Mutex<Vec<Poison>>,
     reports: OnceLock<Reports>,
+    whose: Arc<Whose>,
+    /// The virtual host the subject is told.
+    vhost: String,
+    /// Connections of processes that are not known to be the subject's.
+    others: Mutex<BTreeMap<u64, u32>>,
 }
 
 /// Records what the subject has reported by now on another way than the wire; the time of the last of it.
@@ -38,14 +45,46 @@ struct Steps {
 }
 
 impl StepTap {
-    /// A tap that records into `recorder`.
-    pub fn new(recorder: Recorder) -> StepTap {
+    /// A tap that records into `recorder`; `whose` knows who connects, and the subject alone is told `vhost`.
+    pub fn new(recorder: Recorder, whose: Arc<Whose>, vhost: &str) -> StepTap {
+        recorder.record(What::VhostTold { vhost: vhost.to_owned() });
         StepTap {
             recorder,
             steps: Mutex::default(),
             poison: Mutex::default(),
             reports: OnceLock::new(),
+            whose,
+            vhost: vhost.to_owned(),
+            others: Mutex::default(),
         }
+    }
+
+    /// Whose a new connection is.
+    fn met(&self, conn: u64, peer: SocketAddr) -> What {
+        let owner = self.whose.taken(peer);
+        if let Owner::Other { pid, .. } = owner {
+            self.others().insert(conn, pid);
+        }
+        What::Peer { conn, owner }
+    }
+
+    /// A process that opens the subject's virtual host is the subject's.
+    fn look_for_proof(&self, what: &What) {
+        let mut others = self.others();
+        match what {
+            What::Closed { conn } => _ = others.remove(conn),
+            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame } => {
+                let opens = matches!(&frame.args, Args::Open { vhost } if *vhost == self.vhost);
+                if let Some(pid) = others.get(conn).filter(|_| opens) {
+                    self.whose.proved(*pid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn others(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the subject reports elsewhere is looked at before anything it sends is recorded: a report that was
@@ -145,6 +184,9 @@ fn ending(how: network::Ending) -> Ending {
 
 impl Tap for StepTap {
     fn record(&self, event: network::Event) {
+        if let (Some(conn), network::What::Accepted { peer }) = (event.conn, &event.what) {
+            self.recorder.record_at(event.at, self.met(conn, *peer));
+        }
         let Some(what) = self.translate(event.conn, event.what) else { return };
         let of_subject = matches!(
             what,
@@ -155,6 +197,7 @@ impl Tap for StepTap {
             What::Wire { conn, end: End::Broker, way, .. } => self.touched(conn, way),
             _ => Vec::new(),
         };
+        self.look_for_proof(&what);
         let reported = self.reports.get().filter(|_| of_subject).and_then(|reports| reports());
         self.recorder.record_at(reported.map_or(event.at, |at| at.max(event.at)), what);
         for what in touched {

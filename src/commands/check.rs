@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gauntlet_harness::judge::{judge, load};
 use gauntlet_harness::report::hints::hints;
+use gauntlet_harness::report::strangers::strangers;
 use gauntlet_harness::report::summary::{self, Detail, Told};
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
 use gauntlet_harness::verdict::Verdict;
@@ -59,6 +60,9 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
     }
     for hint in hints(reports.iter().map(|report| &**report)) {
         say(format!("\nhint: {hint}"));
+    }
+    if let Some(note) = strangers(reports.iter().map(|report| &**report)) {
+        say(format!("\nnote: {note}"));
     }
     Ok(exit_code(&reports))
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::report::hints::hints;
+use gauntlet_harness::report::strangers::strangers;
 use gauntlet_harness::report::summary::{self, Detail, Told};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Entrant, Program};
@@ -100,6 +101,9 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     }
     for hint in hints(reports.iter().map(|report| &**report)) {
         say(format!("\nhint: {hint}"));
+    }
+    if let Some(note) = strangers(reports.iter().map(|report| &**report)) {
+        say(format!("\nnote: {note}"));
     }
     if entrant.program().is_some() && reports.iter().any(|r| is_judged_by_wire_alone(r)) {
         say(

@@ -24,11 +24,23 @@ use super::reaper::Reaper;
 use super::server::Programs;
 use super::wait::{Not, until, with_log};
 use super::{BrokerError, Restart, conf};
+use crate::whose::group_listens;
 
 /// A node asked to stop; with many queues it was seen to take seconds.
 const STOPPING: Duration = Duration::from_secs(60);
 /// SIGKILL, until the last child has gone.
 const KILLING: Duration = Duration::from_secs(15);
+
+/// What is said of a port that somebody else has.
+const TAKEN: &str = "held by another program";
+
+/// Whether a node did not start because somebody else had taken one of its ports meanwhile.
+pub(super) fn port_taken(error: &BrokerError) -> bool {
+    let BrokerError::NotReady { missing, log, .. } = error else { return false };
+    // The last two are epmd's own words.
+    let words = ["eaddrinuse", "Address already in use", "already a epmd running"];
+    missing.contains(TAKEN) || words.iter().any(|words| log.contains(words))
+}
 
 /// One node.
 pub(super) struct Local {
@@ -69,7 +81,10 @@ impl Local {
         let local = Local { programs, mark, dir, ports, state: Mutex::new(state) };
         // From here on an error leaves the reaper behind, who removes what was made.
         local.write_files()?;
-        local.start_epmd().await?;
+        if let Err(error) = local.start_epmd().await {
+            local.stop().await?;
+            return Err(error);
+        }
         local.start_node(&mut *local.state.lock().await)?;
         Ok(local)
     }
@@ -226,14 +241,20 @@ impl Local {
         let mut command = self.command(&self.programs.epmd);
         command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
         let mut child = self.spawn(command)?;
+        let group = child.id();
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let listening = until("start epmd", Duration::from_secs(10), || {
             let ended = child.try_wait();
             async move {
                 if let Ok(Some(status)) = ended {
                     return Err(Not::Ever(format!("it ended with {status}")));
                 }
-                let connect = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-                connect.map(drop).map_err(|error| Not::Yet(format!("port {port}: {error}")))
+                let connect = TcpStream::connect(addr).await;
+                connect.map_err(|error| Not::Yet(format!("port {port}: {error}")))?;
+                match group.and_then(|group| group_listens(group, addr)) {
+                    Some(false) => Err(Not::Ever(format!("port {port} is {TAKEN}"))),
+                    Some(true) | None => Ok(()),
+                }
             }
         })
         .await;
@@ -326,4 +347,24 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<(), BrokerError> {
     let open = OpenOptions::new().create_new(true).write(true).mode(mode).open(path);
     open.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(io(format!("write {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_taken_meanwhile_is_told_from_other_failures() {
+        let error = |missing: &str, log: &str| BrokerError::NotReady {
+            what: "start epmd".into(),
+            after: Duration::ZERO,
+            missing: missing.into(),
+            log: log.into(),
+        };
+        let ended = "it ended with exit status: 1";
+        assert!(port_taken(&error(&format!("port 20000 is {TAKEN}"), "")));
+        assert!(port_taken(&error(ended, "epmd: there is already a epmd running at port 20000")));
+        assert!(port_taken(&error(ended, "failed_to_start_listener,{127,0,0,1},eaddrinuse")));
+        assert!(!port_taken(&error(ended, "no such file or directory")));
+    }
 }

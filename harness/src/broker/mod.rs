@@ -45,6 +45,7 @@ pub use fault::BrokerFault;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
 pub(crate) use place::{Mark, SUBJECT_VARIABLE};
+pub(crate) use ports::Lease;
 pub(crate) use reaper::Reaper;
 pub use spec::BrokerSpec;
 pub use sweep::{Swept, sweep};
@@ -141,14 +142,17 @@ impl Broker {
             }
             BrokerSpec::Local { server } => {
                 let programs = server::find(server.as_deref())?;
-                for _ in 1..TRIES {
-                    let local = Local::start(programs.clone(), run).await?;
-                    match Broker::answering(Node::Local(Box::new(local))).await {
-                        Err(BrokerError::NotReady { log, .. }) if log.contains("eaddrinuse") => {}
+                let mut tries = 1;
+                loop {
+                    let answering = match Local::start(programs.clone(), run).await {
+                        Ok(local) => Broker::answering(Node::Local(Box::new(local))).await,
+                        Err(error) => Err(error),
+                    };
+                    match answering {
+                        Err(error) if tries < TRIES && local::port_taken(&error) => tries += 1,
                         other => return other,
                     }
                 }
-                Broker::answering(Node::Local(Box::new(Local::start(programs, run).await?))).await
             }
             BrokerSpec::Auto => unreachable!("a choice names a kind"),
         }

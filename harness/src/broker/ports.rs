@@ -1,17 +1,19 @@
-//! TCP ports for brokers, held for as long as the broker may come back to them.
+//! TCP ports for brokers, held for as long as the broker may come back to them, and for what else has to be told a port
+//! before it listens there.
 //!
 //! A broker that is down must find its port free when it starts again. So ports are taken from below the
 //! range the system gives to outgoing connections, and each is reserved among Gauntlet's own runs by a
 //! symbolic link that names its owner: made in one step, it never exists without saying whose it is.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::BrokerError;
 use super::error::io;
 use super::owner::{Fate, Owner};
+use super::place;
 
 /// Above the well-known ports; the end is the start of the ephemeral range, where that can be read.
 const FIRST: u16 = 20_000;
@@ -59,6 +61,29 @@ impl Port {
     /// What has to be removed to give the port back.
     pub(super) fn link(&self) -> &Path {
         &self.link
+    }
+}
+
+/// A port that no other run takes until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease(Port);
+
+impl Lease {
+    /// Reserves a free port on the loopback interface.
+    pub(crate) fn new() -> Result<Lease, BrokerError> {
+        Port::reserve(&place::make_root()?, &Owner::this()).map(Lease)
+    }
+
+    /// Where it is.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.0.number).into()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.release();
+        place::remove_root_if_empty();
     }
 }
 

@@ -51,6 +51,11 @@ fn decide(case: &Case<'_>) -> Decision {
             "it was at work for less than 3 s, too short to blame it for not answering about its health",
         );
     }
+    if let Some(by) = taken(case, end) {
+        return Decision::unknown(format!(
+            "the port it was given for its health was held by somebody else: {by}"
+        ));
+    }
     if said.is_empty() {
         return Decision::fail(
             format!("it promises its health under {} and never answered", promise.path),
@@ -75,11 +80,25 @@ fn decide(case: &Case<'_>) -> Decision {
     })
 }
 
+/// Who held its port, if it did not answer there afterwards.
+fn taken<'a>(case: &Case<'a>, end: u64) -> Option<&'a str> {
+    let news = case.history.events().iter().rev().filter(|e| e.ns < end);
+    let mut news = news.filter_map(|e| match &e.what {
+        What::HealthTaken { by, .. } => Some(Some(by.as_str())),
+        What::Health { status: Some(_), .. } => Some(None),
+        _ => None,
+    });
+    news.next()?
+}
+
 /// Everything it said until then, in order.
 fn said(case: &Case<'_>, end: u64) -> Vec<Said> {
     let mut said: Vec<Said> = Vec::new();
     for e in case.history.events().iter().filter(|e| e.ns < end) {
-        let news = matches!(e.what, What::Health { .. } | What::ProcessEnded { .. });
+        let news = matches!(
+            e.what,
+            What::Health { .. } | What::HealthTaken { .. } | What::ProcessEnded { .. }
+        );
         if let Some(last) = said.last_mut().filter(|last| news && last.to == end) {
             last.to = e.ns;
         }
@@ -178,7 +197,7 @@ fn frozen(case: &Case<'_>, from: u64, to: u64) -> bool {
 mod tests {
     use super::*;
     use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass};
+    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
 
     fn health(status: Option<u16>) -> What {
         let why = status.is_none().then(|| "no answer in 2 s".to_owned());
@@ -244,6 +263,23 @@ mod tests {
                 tale.at(100.0).connect(1, 10).consume(1, 1, 8).at(1000.0).what(health(status));
                 tale.at(works).served(1, 1, 1, 0).at(5000.0).stops(1).expect(&CHECKER, outcome);
             }
+        }
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_holds_is_not_held_against_it() {
+        let taken = || What::HealthTaken { copy: 1, by: "process 7 (another test)".into() };
+        let mut tale = Tale::new();
+        tale.promises.health = Some(HealthPromise::default());
+        tale.connect(1, 10).consume(1, 1, 8).at(1000.0).what(taken());
+        let decision = tale.at(9000.0).stops(1).expect(&CHECKER, Unknown);
+        assert!(decision.summary.ends_with("process 7 (another test)"), "{}", decision.summary);
+        // What it said before ends there; what it says afterwards counts.
+        lost().at(2000.0).what(taken()).at(9000.0).stops(1).expect(&CHECKER, Unknown);
+        for (until, outcome) in [(4000.0, Pass), (6000.0, Fail)] {
+            let mut tale = lost();
+            tale.at(1500.0).what(taken()).at(2000.0).what(health(Some(200)));
+            tale.at(until).what(health(Some(503))).at(9000.0).stops(1).expect(&CHECKER, outcome);
         }
     }
 

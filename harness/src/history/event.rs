@@ -74,6 +74,30 @@ pub enum Ending {
     Error(String),
 }
 
+/// Who holds the socket at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The subject.
+    Subject {
+        /// The process.
+        pid: u32,
+        /// Which copy, where the subject is a command and the copy is known.
+        copy: Option<u32>,
+    },
+    /// A process that is not known to be the subject's.
+    Other {
+        /// The process.
+        pid: u32,
+        /// Its command line, shortened.
+        name: String,
+    },
+    /// The client had closed the socket before anybody could look.
+    Gone,
+    /// It cannot be told: another network namespace, no permission, or no `/proc`.
+    Unknown,
+}
+
 /// What happened. Messages are named by their dense id: message `17` carries `message_id` "m17".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -130,7 +154,21 @@ pub enum What {
     },
 
     // --- the network ---------------------------------------------------------------------------
-    /// The link accepted a connection from the subject.
+    /// The virtual host the subject was told to use. It belongs to this run alone, so a client that opens it is the
+    /// subject, whoever holds the socket.
+    VhostTold {
+        /// Its name.
+        vhost: String,
+    },
+    /// Whose socket is at the other end of a connection the link is about to accept; comes before its `Accepted`.
+    /// Histories without it hold connections of the subject only.
+    Peer {
+        /// The connection's number on this link.
+        conn: u64,
+        /// Who holds the socket.
+        owner: Owner,
+    },
+    /// The link accepted a connection.
     Accepted {
         /// The connection's number on this link, from 0.
         conn: u64,
@@ -324,6 +362,13 @@ pub enum What {
         /// Why there was none.
         why: Option<String>,
     },
+    /// Somebody else listens on the port that a copy was given for its health: what answers there is not asked.
+    HealthTaken {
+        /// Which of its copies.
+        copy: u32,
+        /// Who listens.
+        by: String,
+    },
     /// The last lines the subject wrote, reports left out.
     LogTail {
         /// In order.
@@ -381,6 +426,25 @@ impl std::fmt::Display for Waiter {
             Waiter::Broker => "broker",
             Waiter::Machine => "machine",
         })
+    }
+}
+
+impl What {
+    /// The connection this is about, where it is about one.
+    pub fn conn(&self) -> Option<u64> {
+        match self {
+            What::Peer { conn, .. }
+            | What::Accepted { conn }
+            | What::Dialed { conn }
+            | What::DialFailed { conn, .. }
+            | What::Wire { conn, .. }
+            | What::Garbage { conn, .. }
+            | What::Ended { conn, .. }
+            | What::Cut { conn, .. }
+            | What::Closed { conn } => Some(*conn),
+            What::Fired { conn, .. } => *conn,
+            _ => None,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use gauntlet_network::{Args, End, Frame, Way};
 
 use super::event::{Event, What};
 use super::load::Load;
+use super::peers::{Peers, Sifted};
 pub use epoch::{Consumer, Delivery, Epoch, Fate, Settle, Settlement};
 pub use life::{Connection, Handling, Mark, Message, Step};
 
@@ -56,6 +57,8 @@ pub struct Ledger {
     /// still be on their way when the subject opens the next.
     current: BTreeMap<(u64, u16, bool), usize>,
     assembling: BTreeMap<(u64, u16, bool), Assembly>,
+    /// Tells the subject's connections from those of strangers, which are not folded.
+    peers: Peers,
 }
 
 #[derive(Clone, Debug)]
@@ -76,8 +79,17 @@ impl Ledger {
         ledger
     }
 
-    /// Folds one more event. Fates stay undecided until [`Ledger::decide_fates`].
+    /// Folds one more event, unless it is about a connection that is not the subject's. Fates stay undecided until
+    /// [`Ledger::decide_fates`].
     pub fn apply(&mut self, event: &Event) {
+        match self.peers.sift(event) {
+            Sifted::Counts => self.fold(event),
+            Sifted::Held => {}
+            Sifted::Adopted(events) => events.iter().for_each(|event| self.fold(event)),
+        }
+    }
+
+    fn fold(&mut self, event: &Event) {
         let at = Mark::from(event);
         match &event.what {
             What::Published { id } => self.message(*id).published = Some(at),
@@ -96,6 +108,7 @@ impl Ledger {
             What::Remaining { id, queue, .. } => {
                 self.message(*id).remaining.push((queue.clone(), at));
             }
+            What::Peer { conn, owner } => self.connection(*conn).owner = Some(owner.clone()),
             What::Accepted { conn } => self.connection(*conn).accepted = Some(at),
             What::Dialed { conn } => self.connection(*conn).dialed = Some(at),
             What::Ended { conn, end: End::Client, .. } => {

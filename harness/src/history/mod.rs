@@ -6,11 +6,13 @@
 pub mod event;
 pub mod ledger;
 mod load;
+mod peers;
 mod reader;
 mod recorder;
 
-pub use event::{Ending, Event, Moment, Phase, SubjectEnd, Waiter, What};
+pub use event::{Ending, Event, Moment, Owner, Phase, SubjectEnd, Waiter, What};
 pub use load::Load;
+pub use peers::Peers;
 pub(crate) use reader::read_file;
 pub use reader::{History, HistoryError};
 pub use recorder::{Progress, Recorder};

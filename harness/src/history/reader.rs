@@ -1,8 +1,10 @@
 //! Reading a history back from its file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::event::{Event, What};
+use super::peers::Peers;
 
 /// A whole history, in order of time.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +95,22 @@ impl History {
             }
         }
         Ok(History::new(events))
+    }
+
+    /// Connections that are not the subject's.
+    pub fn strangers(&self) -> BTreeSet<u64> {
+        let mut peers = Peers::default();
+        for event in &self.events {
+            peers.sift(event);
+        }
+        peers.strangers()
+    }
+
+    /// The same without what strangers did. What is left keeps its numbers.
+    pub fn of_subject(&self) -> History {
+        let strangers = self.strangers();
+        let its = |e: &&Event| e.what.conn().is_none_or(|conn| !strangers.contains(&conn));
+        History::new(self.events.iter().filter(its).cloned().collect())
     }
 
     /// The events in order of time.

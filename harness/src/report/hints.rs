@@ -40,7 +40,7 @@ fn of(played: &Played) -> Vec<String> {
     }
     let Some(command) = &plan.command else { return Vec::new() };
     let mut seen = Seen::default();
-    history.events().iter().for_each(|event| seen.note(&event.what));
+    history.of_subject().events().iter().for_each(|event| seen.note(&event.what));
     let failed = |id: &str, outcome: Outcome| {
         judgement.findings.iter().find(|f| f.checker == id && f.outcome == outcome)
     };

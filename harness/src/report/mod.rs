@@ -2,5 +2,6 @@
 
 pub mod hints;
 pub mod league;
+pub mod strangers;
 pub mod summary;
 pub mod trace;

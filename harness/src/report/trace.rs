@@ -4,7 +4,7 @@
 
 use gauntlet_network::{End, Frame, Way};
 
-use crate::history::{Ending, Event, History, Moment, SubjectEnd, What};
+use crate::history::{Ending, Event, History, Moment, Owner, SubjectEnd, What};
 
 /// The longest run of frames that is recognised at the other end, and folded.
 const FOLD: usize = 16;
@@ -15,7 +15,8 @@ const FOLD: usize = 16;
 /// `>` goes to the broker, `<` to the subject; then comes which end's tap saw it (`both`: the same
 /// frames at both ends and nothing between), the connection, and the frame.
 pub fn render(history: &History, seqs: &[u64], around: usize) -> String {
-    let lines = fold(history.events());
+    let events: Vec<&Event> = history.events().iter().filter(|e| is_told(&e.what)).collect();
+    let lines = fold(&events);
     let cited: Vec<bool> = lines.iter().map(|l| l.seqs().any(|s| seqs.contains(&s))).collect();
     let mut shown = vec![seqs.is_empty(); lines.len()];
     for at in (0..lines.len()).filter(|i| cited[*i]) {
@@ -74,17 +75,24 @@ impl Line<'_> {
     }
 }
 
+/// A connection of the subject's only process, and the name of its virtual host, go without saying.
+fn is_told(what: &What) -> bool {
+    let usual =
+        matches!(what, What::Peer { owner: Owner::Subject { copy: None | Some(1), .. }, .. });
+    !usual && !matches!(what, What::VhostTold { .. })
+}
+
 /// Folds a run of frames at one end with the same run at the other, where nothing lies between.
-fn fold(events: &[Event]) -> Vec<Line<'_>> {
+fn fold<'a>(events: &[&'a Event]) -> Vec<Line<'a>> {
     let mut lines = Vec::with_capacity(events.len());
     let mut at = 0;
     while at < events.len() {
         let rest = &events[at..];
         let run =
-            (1..=FOLD.min(rest.len() / 2)).find(|n| (0..*n).all(|i| same(&rest[i], &rest[n + i])));
+            (1..=FOLD.min(rest.len() / 2)).find(|n| (0..*n).all(|i| same(rest[i], rest[n + i])));
         // Without a twin the event stands alone.
         for i in 0..run.unwrap_or(1) {
-            lines.push(Line { event: &rest[i], again: run.map(|n| &rest[n + i]) });
+            lines.push(Line { event: rest[i], again: run.map(|n| rest[n + i]) });
         }
         at += run.map_or(1, |n| 2 * n);
     }
@@ -105,6 +113,19 @@ fn frame(event: &Event) -> Option<(u64, End, Way, &Frame)> {
     match &event.what {
         What::Wire { conn, end, way, frame } => Some((*conn, *end, *way, frame)),
         _ => None,
+    }
+}
+
+/// Who holds the socket at the other end.
+fn peer(owner: &Owner) -> String {
+    match owner {
+        Owner::Subject { pid, copy: Some(copy) } => format!("from copy {copy}, process {pid}"),
+        Owner::Subject { pid, copy: None } => format!("from process {pid}"),
+        Owner::Other { pid, name } => {
+            format!("from process {pid}, which is not the subject's: {name}")
+        }
+        Owner::Gone => "from a client that was gone at once".into(),
+        Owner::Unknown => "from a process that cannot be told".into(),
     }
 }
 
@@ -133,6 +154,10 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             let text = format!("{bytes} octets that are not AMQP: {why}");
             return (format!("{way} {}", tap(*end)), Some(*conn), text);
         }
+        What::VhostTold { vhost } => {
+            ("- run", None, format!("the subject is told the virtual host {vhost}"))
+        }
+        What::Peer { conn, owner } => ("- link", Some(*conn), peer(owner)),
         What::Accepted { conn } => ("- link", Some(*conn), "accepted".into()),
         What::Dialed { conn } => ("- link", Some(*conn), "reached the broker".into()),
         What::DialFailed { conn, error } => {
@@ -197,6 +222,9 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             ("- subject", None, format!("left behind: {}", processes.join("; ")))
         }
         What::Nonsense { text } => ("- subject", None, format!("reports nonsense: {text}")),
+        What::HealthTaken { copy, by } => {
+            ("- subject", None, format!("the health port of copy {copy} is held by {by}"))
+        }
         What::Health { copy, status, why } => {
             let answer = status.map_or_else(
                 || why.clone().unwrap_or_else(|| "no answer".into()),

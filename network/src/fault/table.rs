@@ -150,6 +150,8 @@ impl Entry {
 pub(crate) struct Orders {
     /// Faults for the next n connections that this one is among.
     pub(crate) grants: Vec<FaultId>,
+    /// The faults are not meant for it: it takes no part in what they count.
+    pub(crate) stranger: bool,
     /// It holds nothing back and waits for nothing but its sockets: what has changed is soon enough seen
     /// with the next octet. Taken back before it looks at the table.
     pub(crate) quiet: AtomicBool,
@@ -349,11 +351,13 @@ impl Table {
     }
 
     /// Registers a new connection: its id, its orders, and the fault that greets it, if one does.
-    pub(crate) fn admit(&mut self, seed: Seed, peer: SocketAddr) -> Admitted {
+    pub(crate) fn admit(&mut self, seed: Seed, peer: SocketAddr, stranger: bool) -> Admitted {
         self.last_conn += 1;
-        let (conn, open) = (self.last_conn, self.live.len());
+        let conn = self.last_conn;
+        let open = self.live.values().filter(|live| !live.orders.stranger).count();
         let granted = |entry: &&Arc<Entry>| {
-            entry.injection.connections.is_some()
+            !stranger
+                && entry.injection.connections.is_some()
                 && entry.left.load(Relaxed) > 0
                 && entry.drawn(seed, conn)
         };
@@ -366,7 +370,7 @@ impl Table {
             .in_force()
             .filter(|entry| entry.concerns(seed, conn, &grants))
             .find_map(|entry| Some((Arc::clone(entry), entry.injection.fault.greet(open)?)));
-        let orders = Arc::new(Orders { grants, ..Orders::default() });
+        let orders = Arc::new(Orders { grants, stranger, ..Orders::default() });
         let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders) };
         self.live.insert(conn, live);
         Admitted { conn, orders, greeting }

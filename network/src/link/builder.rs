@@ -67,7 +67,11 @@ pub struct Builder {
     faults: Vec<Injection>,
     scan: bool,
     dial_deadline: Duration,
+    strangers: Option<Arc<Strangers>>,
 }
+
+/// Whether a client is a stranger, from its address and the one it connected to.
+pub(super) type Strangers = dyn Fn(SocketAddr, SocketAddr) -> bool + Send + Sync;
 
 impl Builder {
     pub(super) fn new(name: String) -> Self {
@@ -82,6 +86,7 @@ impl Builder {
             faults: Vec::new(),
             scan: true,
             dial_deadline: Duration::from_secs(5),
+            strangers: None,
         }
     }
 
@@ -128,6 +133,16 @@ impl Builder {
         Self { scan, ..self }
     }
 
+    /// Tells clients that the faults are not meant for, from a client's address and the one it connected to. Theirs are
+    /// served like others, but they use up nothing that is counted: not the next so many connections, not the frames of
+    /// a point, not a limit on connections. Asked once for each connection, before its [`What::Accepted`](crate::What).
+    pub fn strangers(
+        self,
+        are: impl Fn(SocketAddr, SocketAddr) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { strangers: Some(Arc::new(are)), ..self }
+    }
+
     /// How long reaching the upstream may take; 5 s without.
     pub fn dial_deadline(self, deadline: Duration) -> Self {
         Self { dial_deadline: deadline, ..self }
@@ -159,6 +174,7 @@ impl Builder {
             scan: self.scan,
             dial_deadline: self.dial_deadline,
             taps: self.taps,
+            strangers: self.strangers,
             upstream: Mutex::new(upstream),
             upstream_name: self.upstream_name,
             undialed: self.undialed,

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{clock::Clock, traffic::Traffic};
+use super::{builder::Strangers, clock::Clock, traffic::Traffic};
 use crate::{
     event::{Event, Tap, What},
     fault::table::{Entry, Table},
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) scan: bool,
     pub(super) dial_deadline: Duration,
     pub(super) taps: Vec<Arc<dyn Tap>>,
+    /// Tells clients that the faults are not meant for.
+    pub(super) strangers: Option<Arc<Strangers>>,
     pub(super) upstream: Mutex<SocketAddr>,
     /// A host and port, resolved at each dial; then `upstream` is the last address dialed.
     pub(super) upstream_name: Option<String>,

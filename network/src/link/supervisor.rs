@@ -124,7 +124,9 @@ impl Supervisor {
             }
         };
         let shared = Arc::clone(&self.shared);
-        let admitted = shared.write().admit(shared.seed, peer);
+        let local = client.local_addr().unwrap_or(shared.addr);
+        let stranger = shared.strangers.as_ref().is_some_and(|are| are(peer, local));
+        let admitted = shared.write().admit(shared.seed, peer, stranger);
         shared.record(Some(admitted.conn), now, What::Accepted { peer });
         let connection = Connection::new(Arc::clone(&shared), client, admitted);
         self.connections.spawn(connection.run());

@@ -18,6 +18,9 @@ mod cuts;
 /// Blackholes and stalls, lifted and not.
 mod silence;
 
+/// Clients that the faults are not meant for.
+mod strangers;
+
 /// Refusing, ignoring, closing, limiting: what happens to new connections.
 mod door;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gauntlet_network::End;
 
-use crate::history::event::Event;
+use crate::history::event::{Event, Owner};
 
 /// When and where in the history something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,8 @@ pub struct Handling {
 /// Everything known of one connection of the subject.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
+    /// Who holds the socket at the subject's end, where that was looked up.
+    pub owner: Option<Owner>,
     /// Accepted by the link.
     pub accepted: Option<Mark>,
     /// The broker reached for it.
@@ -86,6 +88,16 @@ pub struct Connection {
     pub closed: Option<Mark>,
     /// Frames were seen at the broker's end too; without a tap there, no fate can be known.
     pub tapped_at_broker: bool,
+}
+
+impl Connection {
+    /// Which copy of the subject made it, where that is known.
+    pub fn copy(&self) -> Option<u32> {
+        match &self.owner {
+            Some(Owner::Subject { copy, .. }) => *copy,
+            _ => None,
+        }
+    }
 }
 
 /// The life of one step of the schedule.

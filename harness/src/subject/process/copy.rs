@@ -1,7 +1,6 @@
 //! One copy of a program at work: its start in a process group of its own, and its end in words.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::Program;
 use super::contract::{MARK, Told, environment};
 use super::output::{Log, Output};
+use crate::broker::Lease;
 use crate::subject::Job;
 
 /// Why a copy may end.
@@ -33,21 +33,23 @@ pub(super) struct Copy {
     pub(super) due: Due,
     pub(super) out: Arc<Output>,
     pub(super) err: Arc<Output>,
+    /// Where it may serve its health.
+    pub(super) health: Lease,
     /// Tasks that end with it.
     pub(super) with_it: Vec<AbortHandle>,
 }
 
-/// Starts one; where it may serve its health is said with it.
+/// Starts one.
 pub(super) fn start(
     program: &Program,
     job: &Job,
     mark: &str,
     log: &Arc<Log>,
-) -> io::Result<(Child, Copy, SocketAddr)> {
+) -> io::Result<(Child, Copy)> {
     let (out, stdout) = Output::new(true, job.recorder(), log)?;
     let (err, stderr) = Output::new(false, job.recorder(), log)?;
-    let health = free_port()?;
-    let told = Told { job, health };
+    let health = Lease::new().map_err(io::Error::other)?;
+    let told = Told { job, health: health.addr() };
     let (name, args) = program.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(name);
     command.args(args);
@@ -63,12 +65,7 @@ pub(super) fn start(
     let child = command.spawn()?;
     let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-    Ok((child, Copy { pid, due: Due::Stay, out, err, with_it: Vec::new() }, health))
-}
-
-/// A port that was free just now. Who serves there is seen by the answers.
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    Ok((child, Copy { pid, due: Due::Stay, out, err, health, with_it: Vec::new() }))
 }
 
 /// `exit code 1`, `killed by signal 9 (SIGKILL)`.

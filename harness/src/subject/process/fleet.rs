@@ -26,6 +26,7 @@ use crate::broker::{Mark, Reaper, RunId};
 use crate::history::{Moment, Recorder, SubjectEnd, Waiter, What};
 use crate::starvation;
 use crate::subject::{Job, Resources, count_all};
+use crate::whose::Whose;
 
 /// Between two samples of what the copies hold.
 const SAMPLE: Duration = Duration::from_secs(2);
@@ -46,6 +47,8 @@ pub struct Stage<'a> {
     pub copies: u16,
     /// How the health endpoint is asked.
     pub answers: Answers,
+    /// Who knows the subject's processes.
+    pub whose: Arc<Whose>,
 }
 
 /// The copies. Cheap to clone.
@@ -58,6 +61,7 @@ struct Inner {
     mark: String,
     link: SocketAddr,
     answers: Answers,
+    whose: Arc<Whose>,
     log: Arc<Log>,
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -82,6 +86,7 @@ impl Fleet {
     pub fn start(program: &Program, job: Job, stage: &Stage<'_>) -> io::Result<Fleet> {
         let mark = Mark::new(&RunId::new()).to_string();
         let reaper = Reaper::of_processes(&format!("{MARK}={mark}")).map_err(io::Error::other)?;
+        stage.whose.marked(&mark);
         let log = stage.dir.map(|dir| dir.join("subject.log"));
         let inner = Inner {
             program: program.clone(),
@@ -89,6 +94,7 @@ impl Fleet {
             mark,
             link: stage.link,
             answers: stage.answers.clone(),
+            whose: stage.whose.clone(),
             log: Arc::new(Log::new(log.as_deref())?),
             state: Mutex::default(),
             changed: watch::Sender::new(()),
@@ -114,22 +120,23 @@ impl Fleet {
     /// Starts one more copy; its number.
     fn spawn(&self) -> io::Result<u32> {
         let inner = &*self.0;
-        let (child, mut copy, health) =
-            copy::start(&inner.program, &inner.job, &inner.mark, &inner.log)?;
-        let pid = copy.pid;
-        let number = {
+        let (number, (child, mut copy)) = inner.whose.enrol(|| {
+            let started = copy::start(&inner.program, &inner.job, &inner.mark, &inner.log)?;
+            let pid = started.1.pid;
             let mut state = self.state();
             state.groups.push(pid);
-            state.groups.len() as u32
-        };
-        let process = pid.as_raw_nonzero().get().unsigned_abs();
+            let process = pid.as_raw_nonzero().get().unsigned_abs();
+            io::Result::Ok((state.groups.len() as u32, process, started))
+        })?;
+        let process = copy.pid.as_raw_nonzero().get().unsigned_abs();
         self.recorder().record(What::ProcessStarted { copy: number, pid: process });
         let (answers, recorder) = (inner.answers.clone(), self.recorder().clone());
+        let (whose, health) = (inner.whose.clone(), copy.health.addr());
         let with_it = {
             let mut tasks = self.tasks();
             tasks.spawn(copy.out.clone().follow());
             tasks.spawn(copy.err.clone().follow());
-            tasks.spawn(async move { answers.watch(number, health, &recorder).await })
+            tasks.spawn(async move { answers.watch(number, health, &recorder, &whose).await })
         };
         copy.with_it.push(with_it);
         self.state().copies.insert(number, copy);
@@ -438,6 +445,7 @@ mod tests {
                 dir: None,
                 copies: 1,
                 answers: Answers { path: String::new() },
+                whose: Arc::default(),
             };
             let fleet = runtime
                 .block_on(async {

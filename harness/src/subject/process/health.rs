@@ -1,4 +1,6 @@
 //! Asks a copy's health endpoint, as Nginx, Consul, Kubernetes or Prometheus would, and records what changes.
+//!
+//! Only the subject is asked: before each question it is looked up who listens on the port.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::history::{Recorder, What};
+use crate::history::{Owner, Recorder, What};
+use crate::whose::Whose;
 
 /// Between two questions.
 const EVERY: Duration = Duration::from_millis(200);
@@ -15,6 +18,9 @@ const EVERY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Of an answer, that is read.
 const HEAD: u64 = 4096;
+
+/// Programs that hold the published port of a container, for the container.
+const FORWARDERS: [&str; 4] = ["docker-proxy", "rootlessport", "pasta", "slirp4netns"];
 
 /// How it is asked.
 #[derive(Clone, Debug)]
@@ -25,13 +31,30 @@ pub struct Answers {
 
 impl Answers {
     /// Asks on and on. A copy that has not answered yet need not ever: only from the first answer on it is recorded
-    /// that there is none.
-    pub(super) async fn watch(&self, copy: u32, at: SocketAddr, recorder: &Recorder) {
+    /// that there is none. While somebody else holds the port, that is recorded instead.
+    pub(super) async fn watch(
+        &self,
+        copy: u32,
+        at: SocketAddr,
+        recorder: &Recorder,
+        whose: &Whose,
+    ) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
+        let mut taken = None;
         loop {
             ticks.tick().await;
+            let stranger = whose.server(at).and_then(stranger);
+            if let Some(by) = &stranger {
+                if taken != stranger {
+                    recorder.record(What::HealthTaken { copy, by: by.clone() });
+                }
+                // What the subject says next is news.
+                (taken, last) = (stranger, None);
+                continue;
+            }
+            taken = None;
             let (status, why) = match timeout(PATIENCE, ask(at, &self.path)).await {
                 Ok(Ok(status)) => (Some(status), None),
                 Ok(Err(e)) => (None, Some(e.to_string())),
@@ -49,6 +72,14 @@ impl Answers {
             }
         }
     }
+}
+
+/// Who it is, where it is not the subject.
+fn stranger(owner: Owner) -> Option<String> {
+    let Owner::Other { pid, name } = owner else { return None };
+    let program = name.split(' ').next().and_then(|path| path.rsplit('/').next());
+    let forwards = program.is_some_and(|program| FORWARDERS.contains(&program));
+    (!forwards).then(|| format!("process {pid} ({name})"))
 }
 
 async fn ask(at: SocketAddr, path: &str) -> std::io::Result<u16> {

@@ -106,8 +106,10 @@ impl Connection {
             }
         }
         for lane in [&mut self.to_broker, &mut self.to_client] {
-            let armed =
-                table.armed(lane.way).filter(|entry| fresh.iter().any(|f| f.id == entry.id));
+            let counts = !self.orders.stranger;
+            let armed = table
+                .armed(lane.way)
+                .filter(|entry| counts && fresh.iter().any(|f| f.id == entry.id));
             lane.armed = armed.cloned().collect();
             lane.acting.sort_by_key(|acting| table.place(acting.entry.id));
         }
