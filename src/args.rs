@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use gauntlet_harness::broker::{BrokerError, BrokerSpec};
-use gauntlet_harness::network::NetworkSpec;
+use gauntlet_harness::network::{NetworkError, NetworkSpec};
 use gauntlet_harness::subject::{HealthPromise, Promised, Promises};
 use gauntlet_harness::suite::default_jobs;
 use gauntlet_network::Seed;
@@ -26,10 +26,11 @@ Exit codes:
   0   every scenario passed
   1   at least one failed
   2   none failed, at least one could not be decided
-  3   the environment could not be had (no broker, no Docker, no place to write)
+  3   the environment failed (no broker, no Docker, no place to write), or a saved run cannot be read
   4   nothing was selected
   64  the command was used incorrectly
-  130 interrupted by Ctrl-C";
+  130 ended by SIGINT (Ctrl-C), 143 by SIGTERM: in order by the first, at once by a second
+broker and proxy end with 0 after the first.";
 
 /// What to do.
 #[derive(Subcommand, Debug)]
@@ -58,12 +59,18 @@ const PROCESSES: usize = 6;
 /// How runs are made.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Environment {
-    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT] [default: embedded; container with --network toxiproxy]
+    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://[USER:PASSWORD@]MANAGEMENT:PORT] [default: embedded; container with --network toxiproxy]
     #[arg(long, value_name = "BROKER", env = "GAUNTLET_BROKER", hide_env_values = true)]
     broker: Option<String>,
     /// What is behind the link that plays the faults: embedded (nothing), toxiproxy[:IMAGE[:TAG]] (a container), or http://IP:PORT of a Toxiproxy that runs
-    #[arg(long, value_name = "NETWORK", default_value = "embedded", env = "GAUNTLET_NETWORK")]
-    pub network: NetworkSpec,
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        default_value = "embedded",
+        env = "GAUNTLET_NETWORK",
+        hide_env_values = true
+    )]
+    network: String,
     /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
@@ -73,9 +80,18 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Which broker. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
-    pub fn broker(&self) -> Result<BrokerSpec, BrokerError> {
-        let contained = matches!(self.network, NetworkSpec::Toxiproxy { .. });
+    /// Which network. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
+    pub fn network(&self) -> Result<NetworkSpec, NetworkError> {
+        match self.network.trim() {
+            // An empty variable is as good as none.
+            "" => Ok(NetworkSpec::Embedded),
+            network => network.parse(),
+        }
+    }
+
+    /// Which broker, behind this network. Parsed here for the same reason.
+    pub fn broker(&self, network: &NetworkSpec) -> Result<BrokerSpec, BrokerError> {
+        let contained = matches!(network, NetworkSpec::Toxiproxy { .. });
         let asked = match self.broker.as_deref().unwrap_or_default().trim() {
             // An empty variable is as good as none.
             "" if contained => BrokerSpec::container(),
@@ -130,6 +146,9 @@ pub struct Run {
     /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// For this program itself: one scenario, kept in this very directory, until it or standard input ends
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "command"])]
+    pub apart: Option<PathBuf>,
     #[command(flatten)]
     pub promises: Promising,
 }

@@ -4,6 +4,8 @@
 
 mod args;
 mod commands;
+mod interrupt;
+mod output;
 mod progress;
 
 use std::io::IsTerminal;
@@ -20,17 +22,16 @@ fn main() -> ExitCode {
     let args = match Args::try_parse_from(args::with_go_flags(std::env::args_os())) {
         Ok(args) => args,
         Err(e) => {
-            // Help and version are not errors; clap prints them to stdout.
-            let _ = e.print();
+            output::usage(&e);
             return if e.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
     log_to_stderr(matches!(args.command, Some(Command::Proxy(_))));
-    let_subjects_panic_quietly();
+    output::let_subjects_panic_quietly();
     match execute(args) {
         Ok(code) => code.into(),
         Err(e) => {
-            eprintln_error(&e);
+            output::error(&e.message);
             e.code.into()
         }
     }
@@ -49,17 +50,6 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
     }
 }
 
-/// A subject's panic is its end, and in the report; only panics of this program's own are told by the runtime.
-fn let_subjects_panic_quietly() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let thread = std::thread::current();
-        if !thread.name().is_some_and(|name| name.starts_with("subject")) {
-            tell(panic);
-        }
-    }));
-}
-
 /// Logs go to stderr, warnings and worse by default; `RUST_LOG` says otherwise, and `LOG_LEVEL` for the proxy,
 /// as Toxiproxy has it.
 fn log_to_stderr(is_proxy: bool) {
@@ -71,7 +61,7 @@ fn log_to_stderr(is_proxy: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| output::Logs)
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .init();
@@ -87,9 +77,4 @@ fn filter_of(level: &str) -> &'static str {
         "disabled" => "off",
         _ => "warn",
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]
-fn eprintln_error(failure: &commands::Failure) {
-    eprintln!("error: {}", failure.message);
 }

@@ -1,8 +1,6 @@
 //! Live progress: on a terminal a line per running scenario, elsewhere a line per finished one.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,20 +8,21 @@ use console::Style;
 use gauntlet_harness::report::summary;
 use gauntlet_harness::suite::{News, RunReport};
 use gauntlet_harness::verdict::Verdict;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Shows what runs, and keeps a line for what is over.
 pub struct Progress {
     bars: Option<MultiProgress>,
     running: Mutex<BTreeMap<String, ProgressBar>>,
-    finished: AtomicUsize,
 }
 
 impl Progress {
     /// Progress on stdout, in the way that suits it.
     pub fn new() -> Progress {
-        let bars = std::io::stdout().is_terminal().then(MultiProgress::new);
-        Progress { bars, running: Mutex::default(), finished: AtomicUsize::new(0) }
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
+        // Where nobody looks, or the cursor cannot be moved, lines alone are shown: all of them.
+        let bars = (!bars.is_hidden()).then_some(bars);
+        Progress { bars, running: Mutex::default() }
     }
 
     /// Shows one piece of news.
@@ -39,17 +38,11 @@ impl Progress {
             News::NetworkReady { network } => self.keep(format!("behind the link: {network}")),
             News::Started { scenario } => self.begin(scenario, scenario, ""),
             News::Finished { report } => {
-                self.finished.fetch_add(1, Ordering::Relaxed);
                 self.end(&report.scenario);
                 self.end(&key_of_broker(Some(&report.scenario)));
                 self.keep(coloured(report));
             }
         }
-    }
-
-    /// Scenarios that are over.
-    pub fn finished(&self) -> usize {
-        self.finished.load(Ordering::Relaxed)
     }
 
     /// Takes everything that still moves off the screen.
@@ -82,8 +75,8 @@ impl Progress {
 
     fn keep(&self, line: String) {
         match &self.bars {
-            // The terminal going away is no reason to stop.
-            Some(bars) => _ = bars.println(line),
+            // Not by the bars: they drop lines where they think that nobody looks.
+            Some(bars) => bars.suspend(|| crate::commands::say(line)),
             None => crate::commands::say(line),
         }
     }

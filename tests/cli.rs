@@ -1,18 +1,16 @@
 //! What the command prints and returns: wrong input of every kind gives one clear error that quotes it
 //! and names the next step, and the documented exit code.
 
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use gauntlet_harness::subject::reference;
 use lapin::{Connection, ConnectionProperties};
 use rstest::rstest;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{RUNTIME, play};
+use crate::support::{RUNTIME, skip};
 
 /// For a program to start, to answer or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,6 +105,29 @@ fn a_bare_gauntlet_runs_the_core_suite_against_the_reference_consumer() {
     assert!(dir.path().join("gauntlet-out").is_dir());
 }
 
+/// On a terminal of any kind, a line stays for each scenario.
+#[rstest]
+#[case("xterm")]
+#[case("dumb")]
+#[case("")]
+fn every_terminal_shows_a_line_for_each_scenario(#[case] term: &str) {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let run = format!("'{}' run steady wrong-vhost --out runs", env!("CARGO_BIN_EXE_gauntlet"));
+    let mut command = Command::new("script");
+    command.args(["-qec", &run, "/dev/null"]).current_dir(dir.path()).stdin(Stdio::null());
+    command.env("TERM", term).env_remove("GAUNTLET_BROKER");
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(e) => return skip("a terminal (the command `script`)", &e.to_string()),
+    };
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for scenario in ["steady", "wrong-vhost"] {
+        let line = |l: &str| l.contains("pass") && l.contains(scenario);
+        assert!(said.lines().any(line), "no line of {scenario}: {said}");
+    }
+}
+
 #[test]
 fn help_and_lists_go_to_stdout() {
     let help = gauntlet(&["--help"]);
@@ -125,52 +146,6 @@ fn help_and_lists_go_to_stdout() {
 #[test]
 fn a_scenario_is_shown_in_words() {
     insta::assert_snapshot!(text(&gauntlet(&["show", "cut-deliver-ack"]).stdout));
-}
-
-/// A run saved, then judged again from its directory alone: the same verdict; spoilt, a clear error.
-#[test]
-fn check_decides_again_from_the_file_alone() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    let scenario = gauntlet_scenarios::scenario("wrong-vhost").expect("listed");
-    let Some(played) = play(&scenario, &reference::entrant(), "local") else { return };
-    let run = dir.path().join("wrong-vhost");
-    std::fs::create_dir(&run).expect("directory");
-    let plan = serde_json::to_string(&played.plan).expect("a plan is JSON");
-    std::fs::write(run.join("plan.json"), &plan).expect("written");
-    // The file has them as they were recorded; in memory they are in the order of their times.
-    let mut events: Vec<_> = played.history.events().iter().collect();
-    events.sort_by_key(|e| e.seq);
-    let lines: Vec<String> =
-        events.iter().map(|e| serde_json::to_string(e).expect("an event is JSON")).collect();
-    let history = lines.join("\n") + "\n";
-    std::fs::write(run.join("history.jsonl"), &history).expect("written");
-    check(dir.path(), 0, "pass");
-    check(&run, 0, "pass");
-
-    // Cut off in the middle: what is missing is not taken for granted.
-    let half: String = history.lines().take(lines.len() / 2).map(|l| format!("{l}\n")).collect();
-    std::fs::write(run.join("history.jsonl"), half).expect("written");
-    check(&run, 2, "unknown");
-
-    std::fs::write(run.join("history.jsonl"), "not an event\n{}\n").expect("written");
-    let spoilt = gauntlet(&["check", &run.display().to_string()]);
-    assert_eq!(spoilt.status.code(), Some(3));
-    assert!(
-        text(&spoilt.stderr).contains("line 1") && text(&spoilt.stderr).contains("not an event")
-    );
-
-    std::fs::write(run.join("plan.json"), plan.replacen("\"format\":1", "\"format\":99", 1))
-        .expect("written");
-    let newer = gauntlet(&["check", &run.display().to_string()]);
-    assert_eq!(newer.status.code(), Some(3));
-    assert!(text(&newer.stderr).contains("format 99"), "{}", text(&newer.stderr));
-}
-
-fn check(dir: &Path, code: i32, verdict: &str) {
-    let output = gauntlet(&["check", &dir.display().to_string()]);
-    let said = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(code), "{said}{}", text(&output.stderr));
-    assert!(said.starts_with(verdict), "{said}");
 }
 
 /// The broker alone says where it is, answers there, does not take anybody's port, and ends when it is told to.

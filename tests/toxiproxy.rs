@@ -39,7 +39,8 @@ impl Proxy {
         Proxy { child, _out: out, addr }
     }
 
-    async fn get(&self, path: &str) -> String {
+    /// What it answers to a GET.
+    pub async fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");

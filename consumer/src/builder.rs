@@ -6,10 +6,11 @@ use crate::{
     Consumer,
     backoff::Backoff,
     checks::{check, check_channel_max, check_frame_max, heartbeat, refuse},
-    endpoint::{Endpoint, mask},
+    endpoint::Endpoint,
     event::Observer,
     identity::Identity,
     message::Message,
+    redact,
     settings::{Deadlines, OnFailure, OnMissingQueue, OnRefused, Retry, Settings},
 };
 
@@ -166,13 +167,14 @@ impl Builder {
     /// Check everything.
     pub fn build(self) -> Result<Consumer, ConfigError> {
         let mut endpoints = Vec::new();
-        for url in self.urls.iter().flat_map(|urls| split(urls)) {
-            match Endpoint::parse(url) {
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(why) => {
+        for urls in &self.urls {
+            for url in split(urls) {
+                let endpoint = Endpoint::parse(url).or_else(|why| {
                     let hint = "; expected amqp://user:password@host:port/vhost";
-                    return refuse("url", mask(url), why + hint);
-                }
+                    // The whole of it: a piece of a URL cannot be told from a piece of a password.
+                    refuse("url", redact::url(urls), why + hint)
+                })?;
+                endpoints.push(endpoint);
             }
         }
         let mut settings = self.settings;
@@ -221,6 +223,9 @@ mod tests {
     #[rstest]
     #[case(Builder::new("amqp//u:secret@h").queue("q"), "url")]
     #[case(builder().fallback("ftp://u:secret@h"), "url")]
+    #[case(Builder::new("amqp:/u:secret@h").queue("q"), "url")]
+    #[case(Builder::new("amqp://u:pa,secret@h:x").queue("q"), "url")]
+    #[case(Builder::new("amqp://a,amqp://u:pa,secret").queue("q"), "url")]
     #[case(builder().queue(""), "queue")]
     #[case(builder().queue("q".repeat(256)), "queue")]
     #[case(builder().workers(0), "workers")]
@@ -281,6 +286,11 @@ mod tests {
     fn a_list_of_urls_is_split() {
         let consumer = Builder::new("amqp://a,amqp://b").fallback("amqp://c").queue("q").build();
         assert_eq!(consumer.expect("valid").settings().endpoints.len(), 3);
+        let comma = Builder::new("amqp://u:pa,sekrit@h, amqps://b").queue("q").build();
+        let comma = comma.expect("valid");
+        let endpoints = &comma.settings().endpoints;
+        assert_eq!(endpoints.len(), 2);
+        assert_eq!(endpoints[0].to_string(), "amqp://u:***@h:5672/%2f");
     }
 
     #[rstest]

@@ -40,6 +40,7 @@ mod settings;
 
 mod clock;
 mod endpoint;
+pub mod redact;
 
 mod handler;
 mod message;
@@ -89,7 +90,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backoff::{Backoff, Pace, Step};
 pub use builder::{Builder, ConfigError};
-pub use endpoint::{Endpoint, mask};
+pub use endpoint::Endpoint;
 pub use event::{Event, HandlerOutcome, Observer};
 pub use handler::{Handler, HandlerError};
 pub use health::Health;

@@ -175,8 +175,15 @@ pub enum CheckError {
     History(#[from] HistoryError),
 }
 
-/// Reads a run back from its directory.
+/// Reads a whole run back from its directory; one that is damaged is an error ([`Saved`](crate::saved::Saved)).
 pub fn load(dir: &Path) -> Result<(Plan, History), CheckError> {
+    let (plan, _) = load_plan(dir)?;
+    let history = History::read(&dir.join("history.jsonl"))?;
+    Ok((plan, history))
+}
+
+/// The plan, and what its file says.
+pub(crate) fn load_plan(dir: &Path) -> Result<(Plan, serde_json::Value), CheckError> {
     let path = dir.join("plan.json");
     let text =
         read_file(&path).map_err(|source| CheckError::Plan { path: path.clone(), source })?;
@@ -186,11 +193,10 @@ pub fn load(dir: &Path) -> Result<(Plan, History), CheckError> {
     if found != u64::from(FORMAT) {
         return Err(CheckError::Version { path, found });
     }
-    let mut plan: Plan = serde_json::from_value(value).map_err(format)?;
+    let mut plan: Plan = serde_json::from_value(value.clone()).map_err(format)?;
     if plan.scenario.name.is_empty() {
         plan.scenario.name =
             dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     }
-    let history = History::read(&dir.join("history.jsonl"))?;
-    Ok((plan, history))
+    Ok((plan, value))
 }

@@ -17,6 +17,7 @@ pub mod plan;
 mod probe;
 pub mod report;
 pub mod run;
+pub mod saved;
 pub mod scenario;
 pub mod starvation;
 pub mod subject;

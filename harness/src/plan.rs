@@ -8,6 +8,7 @@ use std::time::Duration;
 use gauntlet_network::{Fault, Seed};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::broker::BrokerFault;
 use crate::history::{Event, History, What};
@@ -39,6 +40,17 @@ pub struct Plan {
     pub broker: String,
     /// The queue.
     pub queue: String,
+}
+
+/// What tells a plan from any other, however its file is laid out: `sha256:` and the hash of its JSON without white space.
+pub fn digest(plan: &serde_json::Value) -> String {
+    use std::fmt::Write;
+    let mut text = "sha256:".to_owned();
+    for byte in Sha256::digest(plan.to_string()) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// What the drain may take beyond the longest recovery.

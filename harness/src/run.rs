@@ -5,6 +5,7 @@
 
 mod error;
 mod held;
+mod output;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ const SETTLE_BOUND: Duration = Duration::from_secs(8);
 
 /// Where a run takes place.
 pub struct Environment {
-    /// The broker; shared with other runs unless the scenario needs its own.
+    /// The broker; shared unless the scenario needs its own.
     pub broker: Arc<Broker>,
     /// A virtual host of this run alone.
     pub vhost: String,
@@ -68,6 +69,8 @@ pub struct Environment {
     pub alone: bool,
     /// What is between the link and the broker.
     pub network: Arc<Network>,
+    /// Ends the run wherever it is.
+    pub halt: CancellationToken,
 }
 
 /// Plays `plan` against `entrant`. The history is streamed to `dir/history.jsonl` beside `dir/plan.json`,
@@ -78,7 +81,7 @@ pub async fn run(
     environment: &Environment,
     dir: Option<&Path>,
 ) -> Result<History, RunError> {
-    let recorder = open_output(plan, dir)?;
+    let recorder = output::open(plan, dir)?;
     let Environment { broker, vhost, .. } = environment;
     broker.create_vhost(vhost).await?;
     let outcome = in_vhost(plan, entrant, environment, &recorder, dir).await;
@@ -88,19 +91,6 @@ pub async fn run(
     recorder.record(What::End);
     let path = dir.map(|d| d.join("history.jsonl")).unwrap_or_default();
     recorder.history().map_err(|source| RunError::Output { path, source })
-}
-
-fn open_output(plan: &Plan, dir: Option<&Path>) -> Result<Recorder, RunError> {
-    let output = |path: &Path, source| RunError::Output { path: path.to_owned(), source };
-    let Some(dir) = dir else {
-        return Recorder::new(None).map_err(|e| output(Path::new(""), e));
-    };
-    std::fs::create_dir_all(dir).map_err(|e| output(dir, e))?;
-    let path = dir.join("plan.json");
-    let text = serde_json::to_string_pretty(plan).map_err(|e| output(&path, e.into()))?;
-    std::fs::write(&path, text).map_err(|e| output(&path, e))?;
-    let path = dir.join("history.jsonl");
-    Recorder::new(Some(&path)).map_err(|e| output(&path, e))
 }
 
 async fn in_vhost(
@@ -182,10 +172,12 @@ async fn on_path(
         conductor,
         publisher: &mut publisher,
         steady: None,
+        halt: environment.halt.clone(),
     };
     let answers = Answers { path: plan.promises.health_path().to_owned() };
     let copies = plan.scenario.subject.copies;
-    let place = process::Stage { link: link.addr(), dir, copies, answers, whose };
+    let (_, password) = broker.credentials();
+    let place = process::Stage { link: link.addr(), dir, copies, answers, whose, password };
     let outcome = stage.play(entrant, job, &place, &tap).await;
     publisher.stop().await;
     link.stop().await;
@@ -235,6 +227,7 @@ struct Stage<'a> {
     publisher: &'a mut Publisher,
     /// What the broker held in steady state, once asked.
     steady: Option<Holds>,
+    halt: CancellationToken,
 }
 
 impl Stage<'_> {
@@ -260,7 +253,9 @@ impl Stage<'_> {
         let mut watching = JoinSet::new();
         let over = CancellationToken::new();
         watching.spawn(starvation::watch(self.recorder.clone(), host.threads(), over.clone()));
-        let outcome = self.phases(&host).await;
+        let halt = self.halt.clone();
+        let played = halt.run_until_cancelled(self.phases(&host)).await;
+        let outcome = played.unwrap_or(Err(RunError::Interrupted));
         host.stop().await;
         over.cancel();
         // A watch that panics is this program's defect, and loses nothing of the run.

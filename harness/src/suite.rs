@@ -3,8 +3,9 @@
 //! Owns which scenario runs when and on which broker. Scenarios with a broker of their own start
 //! first (they take longest), exclusive ones last and alone.
 
+mod apart;
+
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use gauntlet_network::Seed;
 use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
 use crate::history::History;
-use crate::judge::{Judgement, judge, load};
+use crate::judge::{Judgement, judge};
 use crate::network::{Network, NetworkError, NetworkSpec};
 use crate::plan::Plan;
 use crate::run::{Environment, RunError, run};
@@ -43,14 +45,25 @@ pub struct Bout {
 }
 
 impl Bout {
+    fn report(&self, took: Duration, outcome: RunOutcome) -> RunReport {
+        RunReport {
+            scenario: self.scenario.name.clone(),
+            title: self.scenario.title.clone(),
+            subject: self.entrant.name.clone(),
+            dir: self.dir.clone(),
+            took,
+            outcome,
+        }
+    }
+
     /// Whether it counts what this process holds, where a subject runs in it.
     fn counts_this_process(&self) -> bool {
         self.scenario.exclusive && self.entrant.program().is_none()
     }
 }
 
-/// The command that plays a bout on a broker in a process of its own, keeping it in a directory of the scenario's name
-/// in the directory given.
+/// The command that plays a bout on a broker in a process of its own, keeping it in the directory given. It ends in order
+/// when its standard input does: so it does not outlive this process.
 pub type Apart = fn(&Bout, &BrokerSpec, &Path) -> Command;
 
 /// How bouts are run.
@@ -67,13 +80,22 @@ pub struct Options {
     /// How exclusive scenarios are played beside the others; without it, or where there is one bout and so no other,
     /// they are played alone and last.
     pub apart: Option<Apart>,
+    /// Ends the suite wherever it is. What runs is broken off and removed, the rest is not played.
+    pub halt: CancellationToken,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let broker = BrokerSpec::Embedded;
         let jobs = default_jobs(&broker);
-        Options { jobs, broker, network: NetworkSpec::Embedded, out: None, apart: None }
+        Options {
+            jobs,
+            broker,
+            network: NetworkSpec::Embedded,
+            out: None,
+            apart: None,
+            halt: CancellationToken::new(),
+        }
     }
 }
 
@@ -135,6 +157,8 @@ pub enum RunOutcome {
     Skipped(String),
     /// The environment failed under it; nothing is said of the subject.
     Broken(String),
+    /// The suite was told to halt before it was over, or before it began.
+    Interrupted,
 }
 
 /// A played scenario.
@@ -204,7 +228,12 @@ pub async fn run_suite(
         None => Vec::new(),
     };
     let run = RunId::new();
-    let network = Network::start(&options.network, &run, options.jobs.max(1)).await;
+    let halt = &options.halt;
+    let network = Network::start(&options.network, &run, options.jobs.max(1));
+    let Some(network) = halt.run_until_cancelled(network).await else {
+        remove_empty(&made);
+        return Ok(bouts.iter().map(interrupted).collect());
+    };
     let network = Arc::new(network.inspect_err(|_| remove_empty(&made))?);
     if let Some(network) = network.in_words() {
         hear(News::NetworkReady { network });
@@ -222,7 +251,7 @@ pub async fn run_suite(
     });
     // Whether there is a broker at all is known before anything is played.
     if bouts.iter().any(|b| !b.scenario.own_broker)
-        && let Err(error) = shared.broker().await
+        && let Some(Err(error)) = halt.run_until_cancelled(shared.broker()).await
     {
         remove_empty(&made);
         // The first error is the one to be told.
@@ -241,6 +270,10 @@ pub async fn run_suite(
         tracing::warn!(%error, "failed to stop the network");
     }
     Ok(reports)
+}
+
+fn interrupted(bout: &Bout) -> Arc<RunReport> {
+    Arc::new(bout.report(Duration::ZERO, RunOutcome::Interrupted))
 }
 
 /// Makes the directory, and says which ones that took, the innermost first.
@@ -311,78 +344,61 @@ impl Shared {
     async fn one(&self, number: usize, bout: &Bout, alone: bool) -> Arc<RunReport> {
         let scenario = &bout.scenario;
         let embedded = self.options.broker == BrokerSpec::Embedded;
-        let mut own = match scenario.own_broker && !embedded {
-            true => Some(self.own.lock().await),
-            false => None,
+        let turn = async {
+            let own = match scenario.own_broker && !embedded {
+                true => Some(self.own.lock().await),
+                false => None,
+            };
+            (own, self.permits.acquire().await)
         };
-        let _permit = self.permits.acquire().await;
+        let Some((mut own, _permit)) = self.options.halt.run_until_cancelled(turn).await else {
+            return interrupted(bout);
+        };
         (self.hear)(News::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
-        let dir = bout.dir.clone();
         let outcome = match (self.options.apart, bout.entrant.cannot_play(scenario)) {
             (_, Some(why)) => RunOutcome::Skipped(why),
             (Some(make), _) if bout.counts_this_process() => self.apart(bout, make).await,
-            _ => match self.environment(number, scenario, alone, own.as_deref_mut()).await {
-                Ok(environment) => {
-                    let outcome = self.judged(bout, environment, dir.as_deref()).await;
-                    if let (RunOutcome::Broken(_), Some(own)) = (&outcome, own.as_deref_mut()) {
-                        // Whatever state it is in is not for the next scenario.
-                        self.stop_own(own).await;
-                    }
-                    outcome
-                }
-                Err(RunOrSkip::Skip(why)) => RunOutcome::Skipped(why),
-                Err(RunOrSkip::Broker(e)) => RunOutcome::Broken(format!("failed to {e}")),
-            },
+            _ => self.here(number, bout, alone, own.as_deref_mut()).await,
         };
-        let report = Arc::new(RunReport {
-            scenario: scenario.name.clone(),
-            title: scenario.title.clone(),
-            subject: bout.entrant.name.clone(),
-            dir,
-            took: began.elapsed(),
-            outcome,
-        });
-        (self.hear)(News::Finished { report: report.clone() });
+        let report = Arc::new(bout.report(began.elapsed(), outcome));
+        if !matches!(report.outcome, RunOutcome::Interrupted) {
+            (self.hear)(News::Finished { report: report.clone() });
+        }
         report
     }
 
-    /// Plays a bout in a process of its own, and reads back what came of it.
-    async fn apart(&self, bout: &Bout, make: Apart) -> RunOutcome {
-        let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
-        let broker = match self.broker().await {
-            Ok(broker) => broker.from_elsewhere(),
-            Err(e) => return RunOutcome::Broken(format!("failed to {e}")),
-        };
-        let made = match bout.dir.as_deref().and_then(Path::parent) {
-            Some(beside) => tempfile::Builder::new().prefix(".apart-").tempdir_in(beside),
-            None => tempfile::tempdir(),
-        };
-        let out = match made {
-            Ok(out) => out,
-            Err(e) => return broken(format!("no directory for it: {e}")),
-        };
-        let mut command = make(bout, &broker, out.path());
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = match command.output().await {
-            Ok(output) => output,
-            Err(e) => return broken(format!("the command cannot be run: {e}")),
-        };
-        let played = out.path().join(&bout.scenario.name);
-        let (plan, history) = match load(&played) {
-            Ok(loaded) => loaded,
-            Err(e) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return broken(format!("{}; {e}", said.trim()));
+    /// Plays a bout in this process.
+    async fn here(
+        &self,
+        number: usize,
+        bout: &Bout,
+        alone: bool,
+        mut own: Option<&mut Option<Arc<Broker>>>,
+    ) -> RunOutcome {
+        let environment = self.environment(number, &bout.scenario, alone, own.as_deref_mut());
+        match self.options.halt.run_until_cancelled(environment).await {
+            None => RunOutcome::Interrupted,
+            Some(Ok(environment)) => {
+                let outcome = self.judged(bout, environment, bout.dir.as_deref()).await;
+                if let (RunOutcome::Broken(_), Some(own)) = (&outcome, own) {
+                    // Whatever state it is in is not for the next scenario.
+                    self.stop_own(own).await;
+                }
+                outcome
             }
-        };
-        if let Some(dir) = &bout.dir
-            && let Err(e) = std::fs::rename(&played, dir)
-        {
-            return broken(format!("its directory cannot be renamed to {}: {e}", dir.display()));
+            Some(Err(RunOrSkip::Skip(why))) => RunOutcome::Skipped(why),
+            Some(Err(RunOrSkip::Broker(e))) => RunOutcome::Broken(format!("failed to {e}")),
         }
-        let judgement = judge(&plan, &history);
-        RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
+    }
+
+    async fn apart(&self, bout: &Bout, make: Apart) -> RunOutcome {
+        let broker = match self.options.halt.run_until_cancelled(self.broker()).await {
+            None => return RunOutcome::Interrupted,
+            Some(Ok(broker)) => broker.from_elsewhere(),
+            Some(Err(e)) => return RunOutcome::Broken(format!("failed to {e}")),
+        };
+        apart::play(bout, &broker, make, (&self.run, &self.options.halt)).await
     }
 
     async fn environment(
@@ -404,8 +420,10 @@ impl Shared {
             (_, Some(none)) => none.insert(self.start_broker(Some(&scenario.name)).await?).clone(),
             (_, None) => self.broker().await?,
         };
-        let vhost = format!("gauntlet-{}-{number}-{}", self.run, scenario.name);
-        Ok(Environment { broker, vhost, alone, network: self.network.clone() })
+        let vhost =
+            broker.vhost_named(&format!("gauntlet-{}-{number}-{}", self.run, scenario.name));
+        let (network, halt) = (self.network.clone(), self.options.halt.clone());
+        Ok(Environment { broker, vhost, alone, network, halt })
     }
 
     async fn stop_own(&self, own: &mut Option<Arc<Broker>>) {
@@ -445,6 +463,7 @@ impl Shared {
                     if judgement.verdict == Verdict::Pass { History::default() } else { history };
                 RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
             }
+            Err(RunError::Interrupted) => RunOutcome::Interrupted,
             Err(e) => RunOutcome::Broken(e.to_string()),
         }
     }

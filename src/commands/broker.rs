@@ -9,6 +9,7 @@ use gauntlet_network::Seed;
 
 use super::{Failure, announce, runtime};
 use crate::args;
+use crate::interrupt::Interrupt;
 
 /// Serves until it is interrupted.
 pub fn execute(args: &args::Broker) -> Result<u8, Failure> {
@@ -31,13 +32,13 @@ async fn serve(args: &args::Broker) -> Result<u8, Failure> {
         }
     };
     // Before anybody can know that it is there.
-    let signal = Signals::listen()?;
+    let interrupt = Interrupt::listen(false)?;
     announce(&format!(
         "gauntlet broker: {}, management API at http://{}/api, user guest, password guest; Ctrl-C ends it",
         broker.url("/"),
         management.addr()
     ))?;
-    signal.await_one().await;
+    interrupt.halt().cancelled().await;
     management.stop().await;
     broker.stop().await;
     Ok(0)
@@ -55,46 +56,5 @@ pub(super) fn instead(error: &std::io::Error, option: &str) -> String {
             "--host is to be an address of this machine".to_owned()
         }
         _ => format!("choose another port with {option} (0 is any free one)"),
-    }
-}
-
-/// What ends the command.
-pub(super) struct Signals {
-    #[cfg(unix)]
-    term: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    pub(super) fn listen() -> Result<Signals, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|e| Failure::environment(format!("failed to listen for signals: {e}")))
-        };
-        Ok(Signals {
-            term: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(unix)]
-    pub(super) async fn await_one(mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn listen() -> Result<Signals, Failure> {
-        Ok(Signals {})
-    }
-
-    #[cfg(not(unix))]
-    pub(super) async fn await_one(self) {
-        let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gauntlet_harness::judge::{judge, load};
 use gauntlet_harness::report::hints::hints;
 use gauntlet_harness::report::strangers::strangers;
 use gauntlet_harness::report::summary::{self, Detail, Told};
+use gauntlet_harness::saved::Saved;
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
 use gauntlet_harness::verdict::Verdict;
 
@@ -18,25 +18,23 @@ use crate::args::{Check, flags_of};
 pub fn execute(check: &Check) -> Result<u8, Failure> {
     let dirs = run_dirs(&check.dir)?;
     let mut reports = Vec::new();
-    for dir in dirs {
-        let (plan, history) = load(&dir).map_err(Failure::environment)?;
-        let judgement = judge(&plan, &history);
-        let took = Duration::from_nanos(history.events().last().map_or(0, |e| e.ns));
-        let report = Arc::new(RunReport {
-            scenario: plan.scenario.name.clone(),
-            title: plan.scenario.title.clone(),
-            subject: plan.subject.clone(),
-            dir: Some(dir.clone()),
-            took,
-            outcome: RunOutcome::Judged(Box::new(Played { plan, history, judgement })),
-        });
+    for dir in &dirs {
+        let (report, notes) = match Saved::load(dir) {
+            Ok(saved) => judged(dir, saved),
+            // The others of a suite are judged without it.
+            Err(e) if dirs.len() > 1 => (unreadable(dir, e.to_string()), Vec::new()),
+            Err(e) => return Err(Failure::environment(e)),
+        };
         say(summary::line(&report));
+        for note in notes {
+            say(format!("{:<8} {note}", "note"));
+        }
         if check.full
             && let RunOutcome::Judged(played) = &report.outcome
         {
             say(summary::findings(&played.judgement));
         }
-        reports.push(report);
+        reports.push(Arc::new(report));
     }
     let mut told = Told::default();
     let detail = if check.full { Detail::Full } else { Detail::Brief };
@@ -67,6 +65,34 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
     Ok(exit_code(&reports))
 }
 
+/// A saved run judged, and what is to be known beside its verdict.
+fn judged(dir: &Path, saved: Saved) -> (RunReport, Vec<String>) {
+    let judgement = saved.judge();
+    let notes = saved.notes(&judgement);
+    let Saved { plan, history, .. } = saved;
+    let report = RunReport {
+        scenario: plan.scenario.name.clone(),
+        title: plan.scenario.title.clone(),
+        subject: plan.subject.clone(),
+        dir: Some(dir.to_owned()),
+        took: Duration::from_nanos(history.events().last().map_or(0, |e| e.ns)),
+        outcome: RunOutcome::Judged(Box::new(Played { plan, history, judgement })),
+    };
+    (report, notes)
+}
+
+/// A run of which nothing can be said.
+fn unreadable(dir: &Path, why: String) -> RunReport {
+    RunReport {
+        scenario: dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        title: String::new(),
+        subject: String::new(),
+        dir: Some(dir.to_owned()),
+        took: Duration::ZERO,
+        outcome: RunOutcome::Broken(why),
+    }
+}
+
 /// The flag that asks for the broker a plan names; where one of the user's own is, the plan does not say.
 fn broker_of(words: &str) -> &'static str {
     match words.rsplit_once(" (").map(|(_, kind)| kind) {
@@ -78,7 +104,9 @@ fn broker_of(words: &str) -> &'static str {
 }
 
 fn run_dirs(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if dir.join("plan.json").exists() {
+    // Where one of the two is missing, that is to be said.
+    let is_run = |dir: &Path| ["plan.json", "history.jsonl"].iter().any(|f| dir.join(f).exists());
+    if is_run(dir) {
         return Ok(vec![dir.to_owned()]);
     }
     let unreadable = |e: std::io::Error| {
@@ -87,7 +115,7 @@ fn run_dirs(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut dirs: Vec<PathBuf> = std::fs::read_dir(dir)
         .map_err(unreadable)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("plan.json").exists())
+        .filter(|path| is_run(path))
         .collect();
     dirs.sort();
     if dirs.is_empty() {

@@ -16,8 +16,9 @@ use gauntlet_network::Seed;
 use serde::Deserialize;
 
 use super::run::can_be_found;
-use super::{Failure, apart, broker, runtime, say, subject};
+use super::{Failure, apart, broker, network, runtime, say, subject};
 use crate::args;
+use crate::interrupt::Interrupt;
 
 /// What a league's file says.
 #[derive(Debug, Deserialize)]
@@ -61,15 +62,18 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
         None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
     };
     super::run::refuse_used(&out)?;
+    let interrupt = Interrupt::listen(false)?;
     let runtime = runtime()?;
-    let broker = broker(&args.environment, &runtime)?;
+    let network = network(&args.environment)?;
+    let broker = broker(&args.environment, &network, &runtime)?;
     let processes = entrants.iter().any(|e| e.program().is_some());
     let options = Options {
-        network: args.environment.network.clone(),
+        network,
         jobs: args.environment.jobs(&broker, processes),
         broker,
         out: Some(out.clone()),
         apart: Some(apart),
+        halt: interrupt.halt(),
     };
     let mut bouts = Vec::new();
     for entrant in &entrants {
@@ -87,17 +91,12 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
     let (subjects, count) = (entrants.len(), summary::counted(scenarios.len(), "scenario"));
     say(format!("gauntlet league: {subjects} subjects, {count}, seed {seed}"));
     let began = Instant::now();
-    let played = runtime.block_on(async {
-        tokio::select! {
-            reports = run_suite(&bouts, &options, Arc::new(tell)) => Some(reports),
-            _ = tokio::signal::ctrl_c() => None,
-        }
-    });
-    let Some(reports) = played else {
-        runtime.shutdown_background();
-        say(format!("interrupted; histories in {}", out.display()));
-        return Ok(super::INTERRUPTED);
-    };
+    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(tell)));
+    if let Some(code) = interrupt.code() {
+        let totals = summary::totals(&reports.unwrap_or_default(), began.elapsed());
+        say(format!("interrupted: {totals}; histories in {}", out.display()));
+        return Ok(code);
+    }
     let reports = reports.map_err(Failure::environment)?;
     let league = League {
         subjects: entrants.iter().map(|e| e.name.clone()).collect(),

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use gauntlet_harness::broker::{BrokerSpec, available, choose};
 use gauntlet_harness::mutants as catalogue;
+use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::subject::{Entrant, reference};
 use gauntlet_harness::suite::Bout;
@@ -20,6 +21,7 @@ use tokio::process::Command;
 use tokio::runtime::Runtime;
 
 use crate::args::Environment;
+pub use crate::output::{announce, say};
 
 /// A command that could not do its work: what to say, and the exit code.
 #[derive(Debug)]
@@ -42,24 +44,31 @@ impl Failure {
     }
 }
 
-/// Plays a bout by this same program in a process of its own.
-fn apart(bout: &Bout, broker: &BrokerSpec, out: &Path) -> Command {
+/// Plays a bout by this same program in a process of its own, in a directory of its own.
+fn apart(bout: &Bout, broker: &BrokerSpec, dir: &Path) -> Command {
     let program = std::env::current_exe().unwrap_or_else(|_| "gauntlet".into());
     let mut command = Command::new(program);
     let (seed, subject) = (bout.seed.to_string(), &bout.entrant.name);
-    command.args(["run", &bout.scenario.name, "--subject", subject, "--seed", &seed, "--out"]);
+    command.args(["run", &bout.scenario.name, "--subject", subject, "--seed", &seed, "--apart"]);
     // By the environment: a URL may hold a password, and arguments are anybody's to read.
-    command.arg(out).env("GAUNTLET_BROKER", broker.in_full());
+    command.arg(dir).env("GAUNTLET_BROKER", broker.in_full());
     command.env("GAUNTLET_NETWORK", "embedded");
     command
 }
 
-/// 128 and SIGINT, as a shell has it.
-pub const INTERRUPTED: u8 = 130;
+/// The network asked for.
+fn network(environment: &Environment) -> Result<NetworkSpec, Failure> {
+    environment.network().map_err(|e| Failure::usage(format!("failed to {e} (--network)")))
+}
 
-/// The broker asked for; what `auto` comes to here, and why, is said.
-fn broker(environment: &Environment, runtime: &Runtime) -> Result<BrokerSpec, Failure> {
-    let asked = environment.broker().map_err(|e| Failure::usage(format!("failed to {e}")))?;
+/// The broker asked for, behind this network; what `auto` comes to here, and why, is said.
+fn broker(
+    environment: &Environment,
+    network: &NetworkSpec,
+    runtime: &Runtime,
+) -> Result<BrokerSpec, Failure> {
+    let asked =
+        environment.broker(network).map_err(|e| Failure::usage(format!("failed to {e}")))?;
     if asked != BrokerSpec::Auto {
         return Ok(asked);
     }
@@ -99,22 +108,4 @@ fn subject(name: &str) -> Result<Entrant, Failure> {
     Err(Failure::usage(format!(
         "no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them"
     )))
-}
-
-/// Says where something is to be found, which nobody can do without: a line that cannot be written is an error.
-pub fn announce(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    let mut out = std::io::stdout();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    written.map_err(|e| {
-        Failure::environment(format!(
-            "failed to write to standard output: {e}; it was to say: {text}"
-        ))
-    })
-}
-
-/// Prints a line of the report. A reader that went away ends the printing, not the program.
-pub fn say(text: impl AsRef<str>) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
 }

@@ -1,29 +1,35 @@
 //! `gauntlet mutants`: each consumer broken on purpose must fail its scenario by the checker meant for it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gauntlet_harness::mutants::{MUTANTS, Mutant, find};
+use gauntlet_harness::report::summary;
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, run_suite};
 use gauntlet_harness::verdict::{Finding, Outcome};
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, broker, runtime, say};
+use super::{Failure, apart, broker, network, runtime, say};
 use crate::args::Mutants;
+use crate::interrupt::Interrupt;
 
 /// Exit code 0 when every mutant was caught by its checker, 1 when one escaped, 2 when the machine was too busy to tell of
 /// one and none escaped.
 pub fn execute(args: &Mutants) -> Result<u8, Failure> {
     let mutants = selected(&args.names)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
+    let interrupt = Interrupt::listen(false)?;
     let runtime = runtime()?;
-    let broker = broker(&args.environment, &runtime)?;
+    let network = network(&args.environment)?;
+    let broker = broker(&args.environment, &network, &runtime)?;
     let options = Options {
-        network: args.environment.network.clone(),
+        network,
         jobs: args.environment.jobs(&broker, false),
         broker,
         out: None,
         apart: Some(apart),
+        halt: interrupt.halt(),
     };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
     let bout = |mutant: &&Mutant| {
@@ -31,9 +37,14 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         Ok(Bout { scenario, entrant: (mutant.make)(), seed, dir: None })
     };
     let bouts: Vec<Bout> = mutants.iter().map(bout).collect::<Result<_, Failure>>()?;
-    let reports = runtime
-        .block_on(run_suite(&bouts, &options, Arc::new(|_| {})))
-        .map_err(Failure::environment)?;
+    let began = Instant::now();
+    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(|_| {})));
+    if let Some(code) = interrupt.code() {
+        let totals = summary::totals(&reports.unwrap_or_default(), began.elapsed());
+        say(format!("interrupted: {totals}"));
+        return Ok(code);
+    }
+    let reports = reports.map_err(Failure::environment)?;
     let told: Vec<Told> = mutants.iter().zip(&reports).map(|(m, r)| told(m, r)).collect();
     for ((mutant, report), told) in mutants.iter().zip(&reports).zip(&told) {
         let (verdict, words) = (told.in_words(), words(mutant, report));
@@ -93,6 +104,7 @@ fn words(mutant: &Mutant, report: &RunReport) -> String {
             format!("{} did not fail (failed: {})", mutant.checker, others.join(" "))
         }
         RunOutcome::Skipped(why) | RunOutcome::Broken(why) => why.clone(),
+        RunOutcome::Interrupted => "interrupted".to_owned(),
     }
 }
 

@@ -3,9 +3,10 @@
 use gauntlet_network::Seed;
 use gauntlet_network::toxiproxy::{Options, Server, ServerError, VERSION};
 
-use super::broker::{Signals, instead};
+use super::broker::instead;
 use super::{Failure, announce, runtime, say};
 use crate::args;
+use crate::interrupt::Interrupt;
 
 /// Serves until it is interrupted.
 pub fn execute(args: &args::Proxy) -> Result<u8, Failure> {
@@ -29,7 +30,7 @@ async fn serve(args: &args::Proxy) -> Result<u8, Failure> {
         host => format!("{host}:{}", args.port),
     };
     // Before anybody can know that it is there.
-    let signal = Signals::listen()?;
+    let interrupt = Interrupt::listen(false)?;
     let mut server = Server::bind(&addr, options).await.map_err(|e| {
         let next = match &e {
             ServerError::Listen { source, .. } => instead(source, "--port"),
@@ -49,7 +50,7 @@ async fn serve(args: &args::Proxy) -> Result<u8, Failure> {
         "gauntlet proxy: as Toxiproxy {VERSION}, API at http://{}, seed {seed}; Ctrl-C ends it",
         server.addr()
     ))?;
-    signal.await_one().await;
+    interrupt.halt().cancelled().await;
     server.stop().await;
     Ok(0)
 }

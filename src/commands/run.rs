@@ -17,8 +17,9 @@ use gauntlet_harness::suite::{
 use gauntlet_harness::verdict::{Outcome, Verdict};
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, broker, runtime, say, subject};
+use super::{Failure, apart, broker, network, runtime, say, subject};
 use crate::args::Run;
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
 /// Runs, reports, and says how it went.
@@ -33,19 +34,26 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         .map_err(|e| Failure::usage(format!("{e}{}", meant_a_command(run))))?;
     let entrant = entrant(run)?;
     let seed = run.environment.seed.unwrap_or_else(Seed::random);
-    let out = match &run.out {
-        Some(out) => out.clone(),
-        None => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
+    let out = match (&run.out, &run.apart) {
+        (Some(out), _) => out.clone(),
+        // It holds other scenarios, too.
+        (None, Some(apart)) => apart.parent().map(Path::to_owned).unwrap_or_default(),
+        (None, None) => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
     };
-    refuse_used(&out)?;
+    if run.apart.is_none() {
+        refuse_used(&out)?;
+    }
+    let interrupt = Interrupt::listen(run.apart.is_some())?;
     let runtime = runtime()?;
-    let broker = broker(&run.environment, &runtime)?;
+    let network = network(&run.environment)?;
+    let broker = broker(&run.environment, &network, &runtime)?;
     let options = Options {
-        network: run.environment.network.clone(),
+        network: network.clone(),
         broker: broker.clone(),
         jobs: run.environment.jobs(&broker, entrant.program().is_some()),
-        out: Some(out.clone()),
+        out: run.apart.is_none().then(|| out.clone()),
         apart: Some(apart),
+        halt: interrupt.halt(),
     };
     let progress = Arc::new(Progress::new());
     let hear = {
@@ -71,7 +79,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
                 } else {
                     format!("{}.{round}", scenario.name)
                 };
-                let dir = Some(out.join(name));
+                let dir = Some(run.apart.clone().unwrap_or_else(|| out.join(name)));
                 let entrant = whoever_shows(scenario).unwrap_or_else(|| entrant.clone());
                 Bout { scenario: scenario.clone(), entrant, seed, dir }
             })
@@ -80,24 +88,21 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let count = summary::counted(bouts.len(), "scenario");
     say(format!("gauntlet: {count}, subject {}, seed {seed}", entrant.name));
     let began = Instant::now();
-    let played = runtime.block_on(async {
-        tokio::select! {
-            reports = run_suite(&bouts, &options, Arc::new(hear)) => Some(reports),
-            _ = tokio::signal::ctrl_c() => None,
-        }
-    });
+    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(hear)));
     progress.finish();
-    let Some(reports) = played else {
-        // Tasks are dropped with the runtime; what brokers of ours would leave, their reaper takes.
-        runtime.shutdown_background();
-        let (done, all, out) = (progress.finished(), bouts.len(), out.display());
-        say(format!("interrupted: {done} of {all} scenarios were played; histories in {out}"));
-        return Ok(super::INTERRUPTED);
+    let totals = |reports: &[Arc<RunReport>]| {
+        let totals = summary::totals(reports, began.elapsed());
+        format!("\n{totals}; histories in {}", out.display())
     };
+    if let Some(code) = interrupt.code() {
+        say("interrupted: what was begun is removed");
+        say(totals(&reports.unwrap_or_default()));
+        return Ok(code);
+    }
     let reports = reports.map_err(|e| environment(&e))?;
     let mut told = Told::default();
     for report in &reports {
-        tell(report, run, &broker, &mut told);
+        tell(report, run, (&broker, &network), &mut told);
     }
     for hint in hints(reports.iter().map(|report| &**report)) {
         say(format!("\nhint: {hint}"));
@@ -110,11 +115,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
             "\nnote: it reports no `handled ID`, so what it did with a message is taken from its acks alone (docs/subjects.md)",
         );
     }
-    say(format!(
-        "\n{}; histories in {}",
-        summary::totals(&reports, began.elapsed()),
-        out.display()
-    ));
+    say(totals(&reports));
     Ok(exit_code(&reports))
 }
 
@@ -182,7 +183,12 @@ fn is_judged_by_wire_alone(report: &RunReport) -> bool {
         && findings.iter().any(|f| f.checker == "I1" && f.outcome == Outcome::Pass)
 }
 
-fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec, told: &mut Told) {
+fn tell(
+    report: &RunReport,
+    run: &Run,
+    (broker, network): (&BrokerSpec, &NetworkSpec),
+    told: &mut Told,
+) {
     match &report.outcome {
         RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
             let seed = Seed(played.plan.seed);
@@ -190,7 +196,7 @@ fn tell(report: &RunReport, run: &Run, broker: &BrokerSpec, told: &mut Told) {
                 Some(command) => (run.promises.in_words(), format!("-- {command}")),
                 None => (format!("--subject {} ", run.subject), String::new()),
             };
-            let network = match &run.environment.network {
+            let network = match network {
                 NetworkSpec::Embedded => String::new(),
                 other => format!("--network {other} "),
             };

@@ -58,6 +58,13 @@ impl Management {
             base.trim_end_matches('/').to_owned();
     }
 
+    /// Where it is, with the login it is asked with: how another process finds it.
+    pub(super) fn url(&self) -> String {
+        let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
+        let login = format!("http://{}:{}@", encode(&self.user), encode(&self.password));
+        base.replacen("http://", &login, 1)
+    }
+
     /// One attempt to see whether it answers, to this user.
     pub(super) async fn answers(&self) -> Result<(), String> {
         let request = self.request(Method::GET, "whoami").timeout(Duration::from_secs(3));
@@ -66,12 +73,12 @@ impl Management {
         if status.is_success() { Ok(()) } else { Err(format!("it answers {status}")) }
     }
 
-    /// Creates a virtual host in which the user may do everything. One that is there already is kept.
-    pub(super) async fn create_vhost(&self, name: &str) -> Result<(), BrokerError> {
+    /// Creates a virtual host in which this user may do everything. One that is there already is kept.
+    pub(super) async fn create_vhost(&self, name: &str, user: &str) -> Result<(), BrokerError> {
         let what = format!("create the virtual host '{name}'");
         let vhost = self.request(Method::PUT, &format!("vhosts/{}", encode(name)));
         self.send(&what, vhost.json(&json!({}))).await?;
-        let path = format!("permissions/{}/{}", encode(name), encode(&self.user));
+        let path = format!("permissions/{}/{}", encode(name), encode(user));
         let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
         self.send(&what, self.request(Method::PUT, &path).json(&all)).await?;
         Ok(())
@@ -82,6 +89,12 @@ impl Management {
         let what = format!("delete the virtual host '{name}'");
         let request = self.request(Method::DELETE, &format!("vhosts/{}", encode(name)));
         self.send(&what, request).await.map(|_there| ())
+    }
+
+    /// The names of the virtual hosts this user can see.
+    pub(super) async fn vhosts(&self) -> Result<Vec<String>, BrokerError> {
+        let all: Option<Vec<Named>> = self.get("list the virtual hosts", "vhosts").await?;
+        Ok(all.unwrap_or_default().into_iter().map(|vhost| vhost.name).collect())
     }
 
     /// Closes one connection; false if it is not there (any more).

@@ -44,7 +44,8 @@ pub use error::BrokerError;
 pub use fault::BrokerFault;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
-pub(crate) use place::{Mark, SUBJECT_VARIABLE};
+pub(crate) use owner::{is_of_the_dead, owned};
+pub(crate) use place::{Mark, SUBJECT_VARIABLE, make_root, remove_root_if_empty};
 pub(crate) use ports::Lease;
 pub(crate) use reaper::Reaper;
 pub use spec::BrokerSpec;
@@ -134,6 +135,9 @@ impl Broker {
                     version: OnceLock::new(),
                 };
                 broker.ready(BOOT).await?;
+                if let Ok(management) = &broker.management {
+                    external::sweep(management).await;
+                }
                 Ok(broker)
             }
             BrokerSpec::Container { image, tag } => {
@@ -243,7 +247,7 @@ impl Broker {
         if let Node::Embedded(_) = self.node {
             return BrokerSpec::Embedded;
         }
-        let management = self.management.as_ref().ok().map(|_| self.node.management());
+        let management = self.management.as_ref().ok().map(Management::url);
         BrokerSpec::External { url: self.url("/"), management }
     }
 
@@ -252,7 +256,7 @@ impl Broker {
         if let Node::Embedded(embedded) = &self.node {
             return embedded.create_vhost(name);
         }
-        self.management("create a virtual host")?.create_vhost(name).await
+        self.management("create a virtual host")?.create_vhost(name, &self.user).await
     }
 
     /// Deletes a virtual host and all in it; its connections are closed. One that is not there is no error.
@@ -262,6 +266,15 @@ impl Broker {
             return Ok(());
         }
         self.management("delete a virtual host")?.delete_vhost(name).await
+    }
+
+    /// A name for a virtual host of this run. Where the broker outlives this process it says whose it is, so that a later
+    /// run can remove what this one could not.
+    pub fn vhost_named(&self, name: &str) -> String {
+        match self.node {
+            Node::External(_) => owner::owned(name),
+            _ => name.to_owned(),
+        }
     }
 
     /// [`Broker::down`] and [`Broker::up`].
@@ -463,8 +476,7 @@ impl Node {
         match self {
             Node::Container(container) => container.management(),
             Node::Local(local) => local.management(),
-            Node::Embedded(_) => String::new(),
-            Node::External(addr) => format!("http://{}:15672", addr.ip()),
+            Node::Embedded(_) | Node::External(_) => String::new(),
         }
     }
 

@@ -107,6 +107,35 @@ impl fmt::Display for Owner {
     }
 }
 
+/// What a name begins with that [`is_of_the_dead`] looks at.
+const OURS: &str = "gauntlet-";
+
+/// A name for what outlives this process on a server that is not ours (a virtual host, a proxy): it says whose it is, as
+/// `NAME.UID-OWNER`. One that says so already is kept.
+pub(crate) fn owned(name: &str) -> String {
+    match owner_in(name) {
+        Some(_) => name.to_owned(),
+        None => format!("{name}.{}-{}", uid(), Owner::this()),
+    }
+}
+
+/// Whether what has this name was left by a process of this user, on this machine and boot, that is gone. Of any other it
+/// cannot be seen from here whether it lives.
+pub(crate) fn is_of_the_dead(name: &str) -> bool {
+    let ours = name.starts_with(OURS);
+    ours && owner_in(name).is_some_and(|(of, owner)| of == uid() && owner.fate() == Fate::Dead)
+}
+
+fn owner_in(name: &str) -> Option<(u32, Owner)> {
+    let (uid, owner) = name.rsplit_once('.')?.1.split_once('-')?;
+    Some((uid.parse().ok()?, Owner::parse(owner)?))
+}
+
+/// Another user's processes may be hidden from this one, and then look dead.
+fn uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
 /// When a process started, in ticks since boot; nothing if it is gone or only waits to be reaped.
 fn running_since(pid: u32) -> Option<u64> {
     let stat =
@@ -146,6 +175,38 @@ mod tests {
         assert_eq!(other(|o| o.boot.push('0')), Fate::OtherBoot);
         assert_eq!(other(|o| o.namespace.push('0')), Fate::Unknown);
         assert_eq!(other(|o| o.started = 0), Fate::Unknown);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn only_what_the_dead_of_this_machine_left_is_swept() {
+        let name = owned("gauntlet-abc-1-steady");
+        assert_eq!(owned(&name), name);
+        assert!(!is_of_the_dead(&name), "this process lives");
+        let of = |uid: u32, change: fn(&mut Owner)| {
+            let mut owner = Owner::this();
+            change(&mut owner);
+            format!("gauntlet-abc-1-steady.{uid}-{owner}")
+        };
+        assert!(is_of_the_dead(&of(uid(), |o| o.pid = u32::MAX)));
+        assert!(is_of_the_dead(&of(uid(), |o| o.started += 1)));
+        // Another machine, or this one before its last boot: which of the two cannot be told.
+        let elsewhere = |o: &mut Owner| {
+            o.pid = u32::MAX;
+            o.boot.push('0');
+        };
+        assert!(!is_of_the_dead(&of(uid(), elsewhere)));
+        let contained = |o: &mut Owner| {
+            o.pid = u32::MAX;
+            o.namespace.push('0');
+        };
+        assert!(!is_of_the_dead(&of(uid(), contained)));
+        assert!(!is_of_the_dead(&of(uid() + 1, |o| o.pid = u32::MAX)));
+        let foreign = of(uid(), |o| o.pid = u32::MAX).replace("gauntlet-", "shop-");
+        assert!(!is_of_the_dead(&foreign));
+        for name in ["/", "gauntlet-abc-1-steady", "gauntlet-a.b", "gauntlet-.", ""] {
+            assert!(!is_of_the_dead(name), "{name}");
+        }
     }
 
     #[test]

@@ -4,14 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use gauntlet_consumer::redact;
+
 use super::BrokerError;
-use super::url::{AmqpUrl, redacted};
+use super::url::{AmqpUrl, ManagementUrl};
 
 /// The image used when only `container` is said.
 const IMAGE: (&str, &str) = ("rabbitmq", "4.0-management");
 
 /// Which broker to run against. From text: [`BrokerSpec::SYNTAX`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum BrokerSpec {
     /// The model of RabbitMQ in this process.
     Embedded,
@@ -33,14 +35,15 @@ pub enum BrokerSpec {
     External {
         /// `amqp://user:password@host:port`; its virtual host is of no account.
         url: String,
-        /// Its management API, `http://host:port`; else port 15672 of the same host is tried.
+        /// Its management API, `http://host:port` or, with a login other than the URL's, `http://user:password@host:port`;
+        /// without it port 15672 of the same host is tried.
         management: Option<String>,
     },
 }
 
 impl BrokerSpec {
     /// How a broker is named, for `--help` and for errors.
-    pub const SYNTAX: &str = "embedded, auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://MANAGEMENT:PORT]";
+    pub const SYNTAX: &str = "embedded, auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://[USER:PASSWORD@]MANAGEMENT:PORT]";
 
     /// As it would be written, passwords and all.
     pub fn in_full(&self) -> String {
@@ -63,7 +66,7 @@ impl FromStr for BrokerSpec {
     type Err = BrokerError;
 
     fn from_str(input: &str) -> Result<BrokerSpec, BrokerError> {
-        parse(input.trim()).map_err(|why| BrokerError::Spec { input: redacted(input), why })
+        parse(input.trim()).map_err(|why| BrokerError::Spec { input: redact::url(input), why })
     }
 }
 
@@ -77,7 +80,7 @@ fn parse(text: &str) -> Result<BrokerSpec, String> {
     };
     match (kind, rest) {
         (_, Some("")) => {
-            Err(format!("nothing follows '{}'; write {}", redacted(kind), BrokerSpec::SYNTAX))
+            Err(format!("nothing follows '{}'; write {}", redact::url(kind), BrokerSpec::SYNTAX))
         }
         ("embedded", None) => Ok(BrokerSpec::Embedded),
         ("auto", None) => Ok(BrokerSpec::Auto),
@@ -112,20 +115,22 @@ fn container(image: &str) -> Result<BrokerSpec, String> {
 }
 
 fn external(text: &str) -> Result<BrokerSpec, String> {
-    let (url, management) = match text.split_once(",http") {
-        Some((url, rest)) => (url, Some(format!("http{rest}"))),
+    // A comma alone may be a password's.
+    let at = text.find(",http://").or_else(|| text.find(",https://"));
+    let (url, management) = match at {
+        Some(at) => (&text[..at], Some(text[at + 1..].to_owned())),
         None => (text, None),
     };
     AmqpUrl::parse(url)?;
-    if let Some(management) = &management {
-        let shown = redacted(management);
-        let parsed =
-            reqwest::Url::parse(management).map_err(|error| format!("'{shown}': {error}"))?;
-        if parsed.scheme() != "http" {
-            return Err(format!("'{shown}' must begin with http://"));
-        }
-    }
+    management.as_deref().map(ManagementUrl::parse).transpose()?;
     Ok(BrokerSpec::External { url: url.into(), management })
+}
+
+/// Not derived: a password has no business in a log.
+impl fmt::Debug for BrokerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// As it would be written, but with passwords hidden.
@@ -138,8 +143,8 @@ impl fmt::Display for BrokerSpec {
             BrokerSpec::Local { server: None } => f.write_str("local"),
             BrokerSpec::Local { server: Some(path) } => write!(f, "local:{}", path.display()),
             BrokerSpec::External { url, management } => {
-                f.write_str(&redacted(url))?;
-                management.iter().try_for_each(|at| write!(f, ",{}", redacted(at)))
+                f.write_str(&redact::url(url))?;
+                management.iter().try_for_each(|at| write!(f, ",{}", redact::url(at)))
             }
         }
     }
@@ -177,6 +182,8 @@ mod tests {
         );
         check("amqp://me:secret@host:5673", "amqp://me:***@host:5673");
         check("amqp://host,http://host:8080", "amqp://host,http://host:8080");
+        check("amqp://me:a,secret@host", "amqp://me:***@host");
+        check("amqp://host,http://me:secret@host:8080", "amqp://host,http://me:***@host:8080");
     }
 
     #[test]
@@ -203,6 +210,9 @@ mod tests {
             "amqp://h,http://x:s3cret",
             "amqp://u:s3cret@h,http://x:s3cret@no host",
             "amqp:/u:s3cret@h",
+            "amqp://u:pa,s3cret@h",
+            "amqp://u:pa,https3cret@h",
+            "amqp://u:pa,http://s3cret@h",
             "amqp=u:s3cret@h",
             "u:s3cret@h:5672",
             "u:s3cret@h",
@@ -216,6 +226,8 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert!(!said.contains("s3cret"), "'{input}' gives: {said}");
+            let debug = format!("{:?}", input.parse::<BrokerSpec>());
+            assert!(!debug.contains("s3cret"), "'{input}' gives: {debug}");
         }
     }
 }

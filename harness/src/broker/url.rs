@@ -1,5 +1,6 @@
 //! AMQP URLs: taking one apart, and writing one for a virtual host.
 
+use gauntlet_consumer::redact;
 use reqwest::Url;
 
 /// Where an AMQP URL points, with whose name. What it leaves out has RabbitMQ's defaults.
@@ -23,6 +24,10 @@ impl AmqpUrl {
         if !text.starts_with("amqp://") {
             return Err("it must begin with amqp://".into());
         }
+        let path = text["amqp://".len()..].split_once('/').map(|(_, path)| path);
+        if path.is_some_and(|path| path.contains('@')) {
+            return Err("an @ follows the first /: write a / in the password as %2F".into());
+        }
         let url = Url::parse(text)
             .map_err(|error| format!("{error}; write amqp://USER:PASSWORD@HOST:PORT"))?;
         let host = url.host_str().filter(|host| !host.is_empty());
@@ -40,6 +45,39 @@ impl AmqpUrl {
     }
 }
 
+/// Where a management API is, and whose name and password it is asked with, where the URL says so.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct ManagementUrl {
+    /// `http://host:port`, without a login.
+    pub(super) base: String,
+    pub(super) login: Option<(String, String)>,
+}
+
+impl ManagementUrl {
+    /// Reads one; the error says what would be right, and quotes no password.
+    pub(super) fn parse(text: &str) -> Result<ManagementUrl, String> {
+        if !text.starts_with("http://") {
+            return Err(format!("'{}' must begin with http://", redact::url(text)));
+        }
+        let wrong = |why: String| {
+            let shown = redact::url(text);
+            format!("'{shown}': {why}; write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT")
+        };
+        let mut url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+        if url.path().contains('@') {
+            return Err(wrong("an @ follows the first /".into()));
+        }
+        let part = |text: &str| decode(text).map_err(|why| wrong(format!("the login {why}")));
+        let login = match (url.username(), url.password()) {
+            ("", None) => None,
+            (user, password) => Some((part(user)?, part(password.unwrap_or_default())?)),
+        };
+        // Both can be taken from any http URL.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        Ok(ManagementUrl { base: url.as_str().trim_end_matches('/').to_owned(), login })
+    }
+}
+
 /// Not derived: a password has no business in a log.
 impl std::fmt::Debug for AmqpUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,32 +92,6 @@ pub(super) fn amqp_url(
     vhost: &str,
 ) -> String {
     format!("amqp://{}:{}@{addr}/{}", encode(user), encode(password), encode(vhost))
-}
-
-/// What was written where a URL belongs, with anything hidden that may be a password: before the last `@`,
-/// or where a port belongs. What is no URL is hidden all the more.
-pub(super) fn redacted(text: &str) -> String {
-    let Some((before, host)) = text.rsplit_once('@') else { return without_ports(text) };
-    let host = without_ports(host);
-    let Some((scheme, user)) = before.split_once("://") else { return format!("***@{host}") };
-    match user.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-        None => format!("{before}@{host}"),
-    }
-}
-
-/// Hides what stands in the place of a port and is none: the rest of a user's name and password, whose `@` was
-/// forgotten.
-fn without_ports(text: &str) -> String {
-    let Some((scheme, rest)) = text.rsplit_once("://") else { return text.to_owned() };
-    let host = rest.split('/').next().unwrap_or_default();
-    let name = if host.starts_with('[') { host.find(']').unwrap_or(0) } else { 0 };
-    match host[name..].split_once(':') {
-        Some((more, port)) if !port.bytes().all(|b| b.is_ascii_digit()) => {
-            format!("{scheme}://{}{more}:***", &host[..name])
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
@@ -133,37 +145,32 @@ mod tests {
         check("amqp://", "host");
         check("amqp://me:50%@rabbit", "'%'");
         check("http://rabbit", "must begin with amqp://");
+        check("amqp:/me:p@rabbit", "must begin with amqp://");
+        check("amqp://me/p@rabbit", "%2F");
+        check("amqp://me:a,b@rabbit", "rabbit 5672 me a,b");
+    }
+
+    #[test]
+    fn a_management_api_may_have_a_login_of_its_own() {
+        let check = |text: &str, expect: &str| {
+            let said = match ManagementUrl::parse(text) {
+                Ok(ManagementUrl { base, login }) => format!("{base} {login:?}"),
+                Err(why) => why,
+            };
+            assert!(said.contains(expect), "{text}: {said}");
+        };
+        check("http://h:8080/", "http://h:8080 None");
+        check("http://me:p%40ss@h:8080/rabbit", r#"http://h:8080/rabbit Some(("me", "p@ss"))"#);
+        check("https://me:secret@h", "'https://me:***@h' must begin with http://");
+        check("http://me:secret@no host", "'http://me:***@no host': ");
+        check("http://me:secret%zz@h", "the login holds a '%'");
     }
 
     #[test]
     fn writing() {
         let addr = "127.0.0.1:5672".parse().expect("an address");
         assert_eq!(amqp_url(addr, ("guest", "a/b"), "/"), "amqp://guest:a%2Fb@127.0.0.1:5672/%2F");
-        assert_eq!(redacted("amqp://me:secret@host/x"), "amqp://me:***@host/x");
-        assert_eq!(redacted("amqp://me:se@cret@no host/x"), "amqp://me:***@no host/x");
         assert_eq!(decode(&encode("é /%~")), Ok("é /%~".to_owned()));
-    }
-
-    #[test]
-    fn a_password_is_hidden_wherever_it_stands() {
-        let check = |text: &str, expect: &str| assert_eq!(redacted(text), expect, "{text}");
-        check("amqp://me:s3cret@host:5672", "amqp://me:***@host:5672");
-        check("amqp://me@host", "amqp://me@host");
-        check("amqp://host,https://x:s3cret@h", "amqp://host,https:***@h");
-        check("amqp://me:s3cret@host,http://x:s3cret@h:1", "amqp://me:***@h:1");
-        check("amqp://me:p%zz@host", "amqp://me:***@host");
-        check("amqp:/me:s3cret@host", "***@host");
-        check("amqp=me:s3cret@host", "***@host");
-        check("me:s3cret@host:5672", "***@host:5672");
-        check("s3cret@host", "***@host");
-        check("://me:s3cret@host", "://me:***@host");
-        check("amqp://me:s3cret", "amqp://me:***");
-        check("amqp://me:123s3cret", "amqp://me:***");
-        check("amqp://host,http://x:s3cret", "amqp://host,http://x:***");
-        check("amqp://[::1]:5672/x", "amqp://[::1]:5672/x");
-        check("amqp://no port:x/", "amqp://no port:***");
-        check("container:a b", "container:a b");
-        check("", "");
     }
 
     #[test]

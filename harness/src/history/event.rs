@@ -103,6 +103,11 @@ pub enum Owner {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     // --- the run -------------------------------------------------------------------------------
+    /// The first event of a history that is kept: which plan it was made with.
+    Began {
+        /// [`digest`](crate::plan::digest) of the plan beside it.
+        plan: String,
+    },
     /// A phase began.
     Phase {
         /// Which.

@@ -26,7 +26,7 @@ pub enum HistoryError {
     },
     /// Events are missing, doubled, or out of order: nothing can be said of the subject.
     #[error(
-        "line {line} of {path} has event {found} where event {} belongs: lines of it were lost, doubled or moved; only an undamaged history can be judged",
+        "line {line} of {path} has event {found} where event {} belongs: lines of it were lost, doubled or moved",
         line - 1
     )]
     Damaged {
@@ -68,33 +68,37 @@ impl History {
         History { events, by_seq }
     }
 
-    /// Reads `history.jsonl`. A last line cut short (the harness was killed) is left out: everything before it counts.
-    /// Sequence numbers are dense in the order of the file; one that is not shows damage.
+    /// Reads a whole `history.jsonl`; a damaged one is an error. A last line cut short (the harness was killed) is left
+    /// out: everything before it counts.
     pub fn read(path: &Path) -> Result<History, HistoryError> {
+        match History::read_sound(path)? {
+            (history, None) => Ok(history),
+            (_, Some(damage)) => Err(damage),
+        }
+    }
+
+    /// Reads what comes before any damage, and says what that is. Sequence numbers are dense in the order of the file;
+    /// one that is not shows damage.
+    ///
+    /// What follows the damage is left out: whatever it proves, an event that is lost may excuse. The rest is a history that
+    /// stops early.
+    pub fn read_sound(path: &Path) -> Result<(History, Option<HistoryError>), HistoryError> {
         let bytes = read_file(path)
             .map_err(|source| HistoryError::Read { path: path.to_owned(), source })?;
         let mut events = Vec::new();
+        let mut damage = None;
         for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
             match serde_json::from_slice::<Event>(line) {
-                Ok(event) if event.seq != i as u64 => {
-                    let (path, line, found) = (path.to_owned(), i + 1, event.seq);
-                    return Err(HistoryError::Damaged { path, line, found });
-                }
-                Ok(event) => events.push(event),
+                Ok(event) if event.seq == i as u64 => events.push(event),
                 // Only the last can be without an end.
                 Err(_) if !line.ends_with(b"\n") => break,
-                Err(source) => {
-                    let text = String::from_utf8_lossy(line).trim_end().chars().take(120).collect();
-                    return Err(HistoryError::Line {
-                        path: path.to_owned(),
-                        line: i + 1,
-                        source,
-                        text,
-                    });
+                wrong => {
+                    damage = Some(damaged(path, i + 1, line, wrong));
+                    break;
                 }
             }
         }
-        Ok(History::new(events))
+        Ok((History::new(events), damage))
     }
 
     /// Connections that are not the subject's.
@@ -129,6 +133,22 @@ impl History {
     pub fn complete(&self) -> bool {
         let last = self.by_seq.last().map(|i| &self.events[*i].what);
         last == Some(&What::End)
+    }
+}
+
+fn damaged(
+    path: &Path,
+    line: usize,
+    bytes: &[u8],
+    wrong: Result<Event, serde_json::Error>,
+) -> HistoryError {
+    let path = path.to_owned();
+    match wrong {
+        Ok(event) => HistoryError::Damaged { path, line, found: event.seq },
+        Err(source) => {
+            let text = String::from_utf8_lossy(bytes).trim_end().chars().take(120).collect();
+            HistoryError::Line { path, line, source, text }
+        }
     }
 }
 
@@ -197,6 +217,25 @@ mod tests {
         check(&[END, ABORT, STOP], "has event 2 where event 0 belongs");
         check(&[STOP, ABORT, END, STOP, ABORT, END], "has event 0 where event 3 belongs");
         check(&[STOP, STOP], "has event 0 where event 1 belongs");
+    }
+
+    #[test]
+    fn what_comes_before_the_damage_is_sound() {
+        let check = |lines: &[&str], expect: &str| {
+            let dir = tempfile::tempdir().expect("temporary directory");
+            let path = dir.path().join("history.jsonl");
+            let text: String = lines.iter().map(|l| format!("{l}\n")).collect();
+            std::fs::write(&path, text).expect("written");
+            let (history, damage) = History::read_sound(&path).expect("a file");
+            let damage = damage.map_or("whole".to_owned(), |d| d.to_string());
+            let said = format!("{} {} {damage}", history.events().len(), history.complete());
+            assert!(said.starts_with(expect), "{said}");
+        };
+        check(&[STOP, ABORT, END], "3 true whole");
+        check(&[STOP, "{}", END], "1 false line 2 of ");
+        check(&[STOP, END], "1 false line 2 of ");
+        check(&["", STOP, ABORT, END], "0 false line 1 of ");
+        check(&[STOP, ABORT, END, END], "3 true line 4 of ");
     }
 
     #[test]

@@ -49,6 +49,10 @@ impl Toxiproxy {
         match self.0 {}
     }
 
+    pub async fn names(&self) -> Result<Vec<String>, NetworkError> {
+        match self.0 {}
+    }
+
     pub async fn add(&self, _name: &str, _toxic: &Toxic) -> Result<String, NetworkError> {
         match self.0 {}
     }

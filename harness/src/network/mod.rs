@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use spec::NetworkSpec;
 use toxic::{Stream, Toxic};
 
-use crate::broker::{Broker, RunId};
+use crate::broker::{Broker, RunId, is_of_the_dead, owned};
 
 /// A network that cannot be had, or does not do what it is asked. Every message completes "failed to ...".
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,9 @@ impl Network {
                 Beyond { api, container: Some(container) }
             }
             NetworkSpec::External(api) => {
-                Beyond { api: toxiproxy::Toxiproxy::reach(*api).await?, container: None }
+                let api = toxiproxy::Toxiproxy::reach(*api).await?;
+                sweep(&api).await;
+                Beyond { api, container: None }
             }
         };
         Ok(Network::Toxiproxy(Arc::new(beyond)))
@@ -120,6 +122,8 @@ impl Network {
                     Some(container) => container.lend()?,
                     None => beyond.api.listen(),
                 };
+                // One that is not ours outlives this process.
+                let name = if beyond.container.is_none() { &owned(name) } else { name };
                 let bound = beyond.api.create(name, listen, upstream).await;
                 if let (Err(_), Some(container)) = (&bound, &beyond.container) {
                     container.give_back(listen.port());
@@ -142,6 +146,20 @@ impl Network {
                 None => Ok(()),
             },
             Network::Embedded => Ok(()),
+        }
+    }
+}
+
+/// Removes the proxies of runs that were killed on this machine.
+async fn sweep(api: &toxiproxy::Toxiproxy) {
+    let proxies = match api.names().await {
+        Ok(proxies) => proxies,
+        Err(error) => return tracing::warn!(%error, "cannot look for what dead runs left"),
+    };
+    for proxy in proxies.iter().filter(|proxy| is_of_the_dead(proxy)) {
+        match api.delete(proxy).await {
+            Ok(_) => tracing::info!(proxy, "removed a proxy that a dead run had left"),
+            Err(error) => tracing::warn!(%error, "cannot remove what a dead run left"),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use gauntlet_consumer::redact;
+
 use super::NetworkError;
 
 /// The image of a Toxiproxy in a container.
@@ -32,7 +34,8 @@ impl FromStr for NetworkSpec {
     type Err = NetworkError;
 
     fn from_str(input: &str) -> Result<NetworkSpec, NetworkError> {
-        let wrong = |why: &str| NetworkError::Spec { input: input.to_owned(), why: why.to_owned() };
+        let wrong =
+            |why: &str| NetworkError::Spec { input: redact::url(input), why: why.to_owned() };
         let words = input.trim();
         if let Some(api) = words.strip_prefix("http://") {
             let api = api.trim_end_matches('/').replace("localhost", "127.0.0.1");
@@ -92,6 +95,14 @@ mod tests {
         check("toxiproxy:mine", "toxiproxy:mine:2.12.0");
         check("toxiproxy:host:5000/mine:1", "toxiproxy:host:5000/mine:1");
         check("http://localhost:8474/", "http://127.0.0.1:8474");
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        for input in ["http://u:s3cret@127.0.0.1:8474", "http:/u:s3cret@h", "u:s3cret@h"] {
+            let error = input.parse::<NetworkSpec>().expect_err(input).to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

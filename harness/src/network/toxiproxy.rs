@@ -116,6 +116,11 @@ impl Toxiproxy {
         self.ask(&format!("remove the proxy `{name}`"), move |d| d.delete(&proxy)).await
     }
 
+    /// The names of its proxies.
+    pub async fn names(&self) -> Result<Vec<String>, NetworkError> {
+        self.ask("list its proxies", |d| Ok(d.client.all()?.into_keys().collect())).await
+    }
+
     /// Adds a toxic; its name.
     pub async fn add(&self, name: &str, toxic: &Toxic) -> Result<String, NetworkError> {
         let (proxy, toxic) = (name.to_owned(), *toxic);

@@ -37,6 +37,7 @@ impl Cell {
             }
             RunOutcome::Skipped(why) => ("skipped".to_owned(), why.clone()),
             RunOutcome::Broken(why) => ("broken".to_owned(), why.clone()),
+            RunOutcome::Interrupted => ("-".to_owned(), "interrupted".to_owned()),
         };
         let judged = match &report.outcome {
             RunOutcome::Judged(played) => Some(&played.judgement),

@@ -23,6 +23,7 @@ pub fn line(report: &RunReport) -> String {
         RunOutcome::Judged(played) => (played.judgement.verdict.to_string(), headline(played)),
         RunOutcome::Skipped(why) => ("skipped".into(), why.clone()),
         RunOutcome::Broken(why) => ("broken".into(), why.lines().next().unwrap_or_default().into()),
+        RunOutcome::Interrupted => ("-".into(), "interrupted".into()),
     };
     format!("{verdict:<8} {:<26} {:>7}  {note}", report.scenario, seconds(report.took))
 }
@@ -102,6 +103,10 @@ pub fn totals(reports: &[Arc<RunReport>], took: Duration) -> String {
         (count(Verdict::Unknown), "unknown"),
         (reports.iter().filter(|r| matches!(r.outcome, RunOutcome::Skipped(_))).count(), "skipped"),
         (reports.iter().filter(|r| matches!(r.outcome, RunOutcome::Broken(_))).count(), "broken"),
+        (
+            reports.iter().filter(|r| matches!(r.outcome, RunOutcome::Interrupted)).count(),
+            "interrupted or not begun",
+        ),
     ];
     parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     let count = counted(reports.len(), "scenario");

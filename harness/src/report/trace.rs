@@ -132,6 +132,7 @@ fn peer(owner: &Owner) -> String {
 /// Who, on which connection, what.
 fn parts(what: &What) -> (String, Option<u64>, String) {
     let (who, conn, text) = match what {
+        What::Began { plan } => ("- run", None, format!("began, plan {plan}")),
         What::Phase { phase } => ("- run", None, format!("phase {phase}")),
         What::PhaseOverran { phase, missing } => {
             ("- run", None, format!("phase {phase} overran: {missing}"))

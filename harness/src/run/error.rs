@@ -27,6 +27,9 @@ pub enum RunError {
     /// The link.
     #[error("failed to open the link to the broker: {0}")]
     Link(gauntlet_network::link::StartError),
+    /// It was told to halt.
+    #[error("interrupted")]
+    Interrupted,
     /// The run directory.
     #[error("failed to write {path}: {source}")]
     Output {

@@ -31,7 +31,7 @@ impl fmt::Display for AmqpUrl<'_> {
 }
 
 /// RFC 3986: everything but unreserved characters.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

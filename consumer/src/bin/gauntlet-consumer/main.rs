@@ -17,7 +17,7 @@ use std::{
 use args::Args;
 use clap::Parser;
 use control::Second;
-use gauntlet_consumer::{Consumer, Event, HandlerError, Message, Shutdown};
+use gauntlet_consumer::{Consumer, Event, HandlerError, Message, Shutdown, redact};
 use output::{Effects, Log};
 use tokio::time::timeout;
 
@@ -30,8 +30,18 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            // A URL where none belongs is quoted: not with its password.
+            let given = std::env::args_os().chain(std::env::vars_os().map(|(_, value)| value));
+            let given: Vec<String> =
+                given.map(|word| word.to_string_lossy().into_owned()).collect();
+            let message = error.render().to_string();
+            let _ = io::stderr()
+                .write_all(redact::quoting(&message, given.iter().map(String::as_str)).as_bytes());
+            return ExitCode::from(USAGE);
         }
     };
     let Ok(log) = Log::start(io::stderr()) else { return ExitCode::from(FATAL) };

@@ -49,6 +49,8 @@ pub struct Stage<'a> {
     pub answers: Answers,
     /// Who knows the subject's processes.
     pub whose: Arc<Whose>,
+    /// The broker's password, which is not kept.
+    pub password: String,
 }
 
 /// The copies. Cheap to clone.
@@ -95,7 +97,7 @@ impl Fleet {
             link: stage.link,
             answers: stage.answers.clone(),
             whose: stage.whose.clone(),
-            log: Arc::new(Log::new(log.as_deref())?),
+            log: Arc::new(Log::new(log.as_deref())?.without(&stage.password)),
             state: Mutex::default(),
             changed: watch::Sender::new(()),
             tasks: Mutex::default(),
@@ -446,6 +448,7 @@ mod tests {
                 copies: 1,
                 answers: Answers { path: String::new() },
                 whose: Arc::default(),
+                password: String::new(),
             };
             let fleet = runtime
                 .block_on(async {

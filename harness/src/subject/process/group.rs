@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gauntlet_consumer::redact;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::contract::MARK;
@@ -28,7 +29,8 @@ pub(super) fn marked(mark: &str) -> Vec<u32> {
 pub(super) fn in_words(pid: u32) -> String {
     let line = std::fs::read(of(pid).join("cmdline")).unwrap_or_default();
     let words = line.split(|b| *b == 0).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
-    format!("{pid} {}", words.trim().chars().take(80).collect::<String>())
+    let words = redact::text(words.trim());
+    format!("{pid} {}", words.chars().take(80).collect::<String>())
 }
 
 /// A signal to one process. One that is gone is no error.

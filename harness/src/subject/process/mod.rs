@@ -15,6 +15,8 @@ mod output;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use gauntlet_consumer::redact;
+
 pub use contract::{CONTRACT, VERSION};
 pub use fleet::{Fleet, Stage};
 pub use health::Answers;
@@ -36,13 +38,10 @@ impl Program {
         Program { command, dir: None, env: Vec::new() }
     }
 
-    /// The command as one would type it.
+    /// The command as one would type it, but for the passwords in its URLs: it is told and saved.
     pub fn in_words(&self) -> String {
-        self.command
-            .iter()
-            .map(|word| quoted(&word.to_string_lossy()))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let word = |word: &OsString| quoted(&redact::text(&word.to_string_lossy()));
+        self.command.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -63,5 +62,7 @@ mod tests {
     fn a_command_is_shown_as_one_would_type_it() {
         let command = ["python3", "a b.py", "it's", "--x=1", ""].map(OsString::from).to_vec();
         assert_eq!(Program::new(command).in_words(), r"python3 'a b.py' 'it'\''s' --x=1 ''");
+        let command = ["worker", "--url=amqp://u:s3cret@h"].map(OsString::from).to_vec();
+        assert_eq!(Program::new(command).in_words(), "worker '--url=amqp://u:***@h'");
     }
 }

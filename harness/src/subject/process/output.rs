@@ -13,10 +13,12 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use gauntlet_consumer::redact;
 use tokio::net::unix::pipe::Receiver;
 
 use super::lines::{Line, parse};
 use crate::history::{Recorder, What};
+use crate::subject::url::encode;
 
 /// Longer lines are cut.
 const LONGEST_LINE: usize = 4096;
@@ -37,6 +39,8 @@ const IN_ONE_PIECE: usize = 40;
 #[derive(Default)]
 pub(super) struct Log {
     file: Mutex<Kept>,
+    /// The broker's password, as it is and as it stands in a URL: it is not kept.
+    secrets: Vec<String>,
 }
 
 #[derive(Default)]
@@ -50,10 +54,25 @@ impl Log {
     /// A log in this file, or in memory alone.
     pub(super) fn new(path: Option<&Path>) -> std::io::Result<Log> {
         let file = path.map(File::create).transpose()?;
-        Ok(Log { file: Mutex::new(Kept { file, ..Kept::default() }) })
+        Ok(Log { file: Mutex::new(Kept { file, ..Kept::default() }), secrets: Vec::new() })
+    }
+
+    /// One that does not keep this password. The one that everybody knows is no secret.
+    pub(super) fn without(mut self, password: &str) -> Log {
+        if !password.is_empty() && password != "guest" {
+            self.secrets = vec![password.to_owned(), encode(password)];
+        }
+        self
+    }
+
+    /// What is kept of something the subject wrote.
+    fn kept(&self, text: &str) -> String {
+        let hidden = |text: String, secret: &String| text.replace(secret, "***");
+        self.secrets.iter().fold(redact::text(text), hidden)
     }
 
     fn line(&self, line: &str) {
+        let line = &*self.kept(line);
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.tail.len() == TAIL {
             kept.tail.pop_front();
@@ -199,7 +218,7 @@ impl Output {
             Line::Nonsense => {
                 state.nonsense += 1;
                 if state.nonsense <= NONSENSE {
-                    let text = text.chars().take(TAIL_LINE).collect();
+                    let text = self.log.kept(&text).chars().take(TAIL_LINE).collect();
                     self.recorder.record(What::Nonsense { text });
                 }
                 return false;
@@ -253,6 +272,18 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_kept() {
+        let log = Log::new(None).expect("memory").without("p@ss,word");
+        for line in ["to amqp://u:s3cret@h/v", "password='p@ss,word'", "amqp://u:p%40ss%2Cword@h"] {
+            log.line(line);
+        }
+        assert_eq!(log.tail(), ["to amqp://u:***@h/v", "password='***'", "amqp://u:***@h"]);
+        let log = Log::new(None).expect("memory").without("guest");
+        log.line("guest");
+        assert_eq!(log.tail(), ["guest"]);
+    }
 
     fn written(octets: &[u8]) -> (Arc<Output>, Recorder, Arc<Log>) {
         let (recorder, log) =
