@@ -26,9 +26,26 @@ pub const SUBJECT: &str = "subject-";
 
 /// Records [`What::Starved`] until it is `over`, a last time then: for this process, and for the threads of the in-process
 /// subject whose threads are named `subject`. Threads of other subjects in this process are left out.
-pub async fn watch(recorder: Recorder, subject: Option<String>, over: CancellationToken) {
-    let mut last = own_process();
-    let mut pace = Pace::new();
+///
+/// It counts from this call on, not from when it is first polled: that may be late, too.
+pub fn watch(
+    recorder: Recorder,
+    subject: Option<String>,
+    over: CancellationToken,
+) -> impl Future<Output = ()> {
+    let (last, pace) = (own_process(), Pace::new());
+    watch_on(recorder, subject, over, last, pace)
+}
+
+async fn watch_on(
+    recorder: Recorder,
+    subject: Option<String>,
+    over: CancellationToken,
+    mut last: Waited,
+    mut pace: Pace,
+) {
+    // The first tick is due at once.
+    pace.last = pace.last.checked_sub(EVERY).unwrap_or(pace.last);
     loop {
         let (span, late) = pace.next(&over).await;
         let now = own_process();
