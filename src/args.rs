@@ -169,8 +169,11 @@ pub struct Promising {
     /// It may drop what it is at when asked to stop
     #[arg(long, requires = "command")]
     no_drains: bool,
-    /// It chooses its own prefetch
+    /// It keeps to the prefetch it is told
     #[arg(long, requires = "command")]
+    prefetch: bool,
+    /// It chooses its own prefetch, whatever the file of promises says [default]
+    #[arg(long, requires = "command", conflicts_with = "prefetch")]
     no_prefetch: bool,
     /// It does not repeat an effect it has had
     #[arg(long, requires = "command")]
@@ -215,21 +218,18 @@ pub fn promised_in(path: &Path) -> Result<Promised, String> {
 impl Promising {
     /// All of it: the file, and the flags over it. An error says what is wrong.
     pub fn promises(&self) -> Result<Promises, String> {
-        let said = match &self.promises {
-            None => Promised::default(),
-            Some(path) => promised_in(path)?,
-        };
+        let said = self.promises.as_deref().map(promised_in).transpose()?.unwrap_or_default();
+        let prefetch = self.prefetch || self.no_prefetch;
         let given = |flag: bool, says: bool, file: Option<bool>| flag.then_some(says).or(file);
         let time = |flag: Option<Span>, file: Option<Duration>| flag.map(|span| span.0).or(file);
-        let health = self
-            .health
-            .clone()
-            .map(|path| HealthPromise { path, ..said.health.clone().unwrap_or_default() });
+        let path = self.health.clone();
+        let health =
+            path.map(|path| HealthPromise { path, ..said.health.clone().unwrap_or_default() });
         let said = Promised {
             reconnects: given(self.no_reconnects, false, said.reconnects),
             at_least_once: given(self.at_most_once, false, said.at_least_once),
             drains: given(self.no_drains, false, said.drains),
-            prefetch: given(self.no_prefetch, false, said.prefetch),
+            prefetch: given(prefetch, self.prefetch, said.prefetch),
             dedups: given(self.dedups, true, said.dedups),
             heartbeats: given(self.heartbeats, true, said.heartbeats),
             recovers_within: time(self.recovers_within, said.recovers_within),
@@ -248,7 +248,7 @@ impl Promising {
             self.no_reconnects,
             self.at_most_once,
             self.no_drains,
-            self.no_prefetch,
+            self.prefetch,
             self.dedups,
             self.heartbeats,
         ];
@@ -270,7 +270,7 @@ pub fn flags_of(promises: &Promises) -> String {
         !promises.reconnects,
         !promises.at_least_once,
         !promises.drains,
-        !promises.prefetch,
+        promises.prefetch,
         promises.dedups,
         promises.heartbeats,
     ];
@@ -294,7 +294,7 @@ fn flags(
         "--no-reconnects",
         "--at-most-once",
         "--no-drains",
-        "--no-prefetch",
+        "--prefetch",
         "--dedups",
         "--heartbeats",
     ];
@@ -487,7 +487,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let all = "--no-reconnects --at-most-once --no-drains --no-prefetch --dedups --heartbeats --recovers-within 3s --notices-within 8s --stops-within 1m --health /up -- true";
+        let all = "--no-reconnects --at-most-once --no-drains --prefetch --dedups --heartbeats --recovers-within 3s --notices-within 8s --stops-within 1m --health /up -- true";
         for words in ["-- true", "--dedups --stops-within 20s -- true", all] {
             let given = given(words);
             let flags = flags_of(&given.promises().expect("valid"));

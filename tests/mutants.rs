@@ -1,11 +1,12 @@
 //! Every consumer broken on purpose is caught by the checker meant for it, and the control, which has
-//! none of their habits, passes the same scenarios: the catch is the habit's doing.
+//! none of their habits, passes the same scenarios: the catch is the habit's doing. Consumers that are odd and right
+//! pass too.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gauntlet_harness::judge::Judgement;
-use gauntlet_harness::mutants::{MUTANTS, control};
+use gauntlet_harness::mutants::{INNOCENTS, MUTANTS, control};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::verdict::{Outcome, Verdict};
 
@@ -62,6 +63,27 @@ fn the_control_passes_every_scenario_a_mutant_fails() {
                 scope.spawn(move || {
                     let played = play(&scenario(name), &control(), kind())?;
                     (played.judgement.verdict != Verdict::Pass).then(|| explain(&played))
+                })
+            })
+            .collect();
+        runs.into_iter().filter_map(|run| run.join().expect("a run does not panic")).collect()
+    });
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}
+
+/// What every consumer of any kind has to get through: work, a lost connection, a stop.
+const OF_ALL: [&str; 3] = ["steady", "rst-load", "stop-in-flight"];
+
+#[test]
+fn what_is_odd_and_right_passes() {
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let pairs = INNOCENTS.iter().flat_map(|i| OF_ALL.map(|name| (i, name)));
+        let runs: Vec<_> = pairs
+            .map(|(innocent, name)| {
+                scope.spawn(move || {
+                    let played = play(&scenario(name), &(innocent.make)(), kind())?;
+                    let passed = played.judgement.verdict == Verdict::Pass;
+                    (!passed).then(|| format!("{}:\n{}", innocent.name, explain(&played)))
                 })
             })
             .collect();

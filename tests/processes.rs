@@ -196,10 +196,12 @@ fn nonsense_is_unknown_and_quoted(#[case] lies: &str, #[case] words: &str) {
 fn what_is_not_promised_is_not_held_against_it() {
     // It takes no notice of the prefetch it is told.
     let own = "GAUNTLET_PREFETCH=3 exec $CONSUMER";
-    assert_eq!(script(&[], own).code, Some(1));
-    let ran = script(&["--no-prefetch"], own);
-    assert_eq!(ran.code, Some(0), "{}", ran.said);
-    ran.expect("I8", Outcome::NotAtStake, "does not promise");
+    assert_eq!(script(&["--prefetch"], own).code, Some(1));
+    for flags in [&[][..], &["--no-prefetch"]] {
+        let ran = script(flags, own);
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        ran.expect("I8", Outcome::NotAtStake, "does not promise");
+    }
 }
 
 #[test]

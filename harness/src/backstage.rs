@@ -3,11 +3,38 @@
 
 use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
-use crate::history::ledger::parse_id;
+use crate::history::ledger::{Ledger, parse_id};
 use crate::history::{Recorder, What};
 use crate::scenario::Queue;
+
+fn not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(e) if e.get_id() == 404)
+}
+
+/// Takes everything that is left in a queue, and records it.
+async fn take_all(
+    channel: &Channel,
+    name: &str,
+    recorder: &Recorder,
+) -> Result<(), BackstageError> {
+    let mut ready = 0;
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(message) = channel
+        .basic_get(name.into(), options)
+        .await
+        .map_err(failed(format!("take a message from `{name}`")))?
+    {
+        ready += 1;
+        let id = message.delivery.properties.message_id().as_ref().map(|id| id.as_str());
+        let Some(id) = id.and_then(parse_id) else { continue };
+        let redelivered = message.delivery.redelivered;
+        recorder.record(What::Remaining { id, queue: name.to_owned(), redelivered });
+    }
+    recorder.record(What::QueueCounted { queue: name.to_owned(), ready });
+    Ok(())
+}
 
 /// The name of the harness's own connections, by which they are left out of what a subject holds.
 pub const OWN_NAME: &str = "gauntlet (harness)";
@@ -101,28 +128,35 @@ impl Backstage {
         Ok(answer.map_err(failed(format!("look at the queue `{queue}`")))?.message_count())
     }
 
-    /// Takes everything that is left in the queue and its dead-letter queue, and records it.
+    /// Takes everything that is left in the queue, in its dead-letter queue and, where the subject published copies of
+    /// messages, in its own, and records it.
     pub async fn count_remaining(
         &self,
         queue: &str,
         recorder: &Recorder,
     ) -> Result<(), BackstageError> {
-        for name in [queue.to_owned(), format!("{queue}{DEAD_SUFFIX}")] {
-            let mut ready = 0;
-            let options = BasicGetOptions { no_ack: true };
-            while let Some(message) = self
-                .channel
-                .basic_get(name.as_str().into(), options)
-                .await
-                .map_err(failed(format!("take a message from `{name}`")))?
-            {
-                ready += 1;
-                let id = message.delivery.properties.message_id().as_ref().map(|id| id.as_str());
-                let Some(id) = id.and_then(parse_id) else { continue };
-                let redelivered = message.delivery.redelivered;
-                recorder.record(What::Remaining { id, queue: name.clone(), redelivered });
-            }
-            recorder.record(What::QueueCounted { queue: name, ready });
+        let dead = format!("{queue}{DEAD_SUFFIX}");
+        take_all(&self.channel, queue, recorder).await?;
+        take_all(&self.channel, &dead, recorder).await?;
+        let others = recorder.look(Ledger::queues_of_copies);
+        for name in others.into_iter().filter(|name| name != queue && *name != dead) {
+            self.count_copies(name, recorder).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is left in a queue of the subject's own; none of that name, and one that is somebody's alone, are
+    /// no failure.
+    async fn count_copies(&self, name: String, recorder: &Recorder) -> Result<(), BackstageError> {
+        // What cannot be looked at costs the channel.
+        let opened = self.connection.create_channel().await;
+        let channel = opened.map_err(failed("open a channel"))?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let there = channel.queue_declare(name.as_str().into(), options, FieldTable::default());
+        match there.await {
+            Ok(_) => take_all(&channel, &name, recorder).await?,
+            Err(e) if not_found(&e) => recorder.record(What::QueueAbsent { queue: name }),
+            Err(error) => tracing::debug!(%error, queue = name, "a queue that is not looked at"),
         }
         Ok(())
     }

@@ -421,7 +421,7 @@ pub fn caught_up(l: &Ledger) -> Progress {
         return Progress::Missing(format!(
             "{} messages not handled ({}...)",
             undone.len(),
-            first(undone)
+            first(&undone)
         ));
     }
     let unsettled = l.unsettled.len();

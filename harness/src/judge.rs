@@ -49,7 +49,7 @@ impl Judgement {
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let history = &history.of_subject();
     let plan = &plan.as_seen(history);
-    let ledger = Ledger::of(history.events());
+    let ledger = Ledger::of_queue(&plan.queue, history.events());
     let case = Case { plan, history, ledger: &ledger };
     let recovery_ns = recoveries(&case).iter().map(Recovery::ns).max();
     let mut findings = decide_all(&case);

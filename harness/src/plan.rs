@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::broker::BrokerFault;
+use crate::history::ledger::QUEUE;
 use crate::history::{Event, History, What};
 use crate::scenario::{Scenario, Step, SubjectFault, Trigger};
 use crate::subject::Promises;
@@ -129,7 +130,7 @@ impl Plan {
             command: None,
             promises: promises.clone(),
             broker: broker.to_owned(),
-            queue: "work".to_owned(),
+            queue: QUEUE.to_owned(),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::backstage::OWN_NAME;
 use crate::broker::{Broker, BrokerError, ConnectionInfo};
+use crate::history::ledger::Ledger;
 use crate::history::{Moment, Recorder, What};
 use crate::subject::{Holder, Resources, count};
 
@@ -102,7 +103,8 @@ impl<'a> Probe<'a> {
         let mut last = (self.holds(vhost, queue).await?, Instant::now());
         loop {
             // A consumer without a connection or a channel is a figure that lags behind.
-            let whole = last.0.consumers > 0 && last.0.connections > 0 && last.0.channels > 0;
+            let consumers = last.0.consumers > 0 || self.recorder.look(Ledger::only_polls);
+            let whole = consumers && last.0.connections > 0 && last.0.channels > 0;
             let settled = settles && last.1.elapsed() > LAG && whole;
             if wanted(&last.0) || settled || Instant::now() >= deadline {
                 break;

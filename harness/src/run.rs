@@ -82,6 +82,7 @@ pub async fn run(
     dir: Option<&Path>,
 ) -> Result<History, RunError> {
     let recorder = output::open(plan, dir)?;
+    recorder.about(&plan.queue);
     let Environment { broker, vhost, .. } = environment;
     broker.create_vhost(vhost).await?;
     let outcome = in_vhost(plan, entrant, environment, &recorder, dir).await;
@@ -341,6 +342,9 @@ impl Stage<'_> {
             false => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
         };
         // An ack of unknown fate may bring its message back, so the queue itself is asked too.
+        if handled.is_ok() {
+            self.copies_come_back().await;
+        }
         let drained = match handled {
             Ok(()) => self.queue_is_empty(bound).await?,
             missing => missing,

@@ -2,7 +2,7 @@
 //!
 //! A nack that puts everything back takes nothing away and is not judged here.
 
-use super::proof::{Charges, ms, names, place};
+use super::proof::{Charges, Moved, moved, ms, names, place};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Handling, Mark, Message};
 
@@ -27,8 +27,11 @@ fn decide(case: &Case<'_>) -> Decision {
             let mut open = Vec::new();
             let mut marks = Vec::new();
             for d in s.covers.iter().filter_map(|tag| epoch.deliveries.get(tag)) {
-                let Some(id) = d.id else { continue };
+                let Some(id) = d.id.filter(|_| !d.foreign) else { continue };
                 covered += 1;
+                if moved(case, epoch, d, s) == Some(Moved::Confirmed) {
+                    continue;
+                }
                 let (unfinished, begun) = unfinished(case.ledger.messages.get(&id), s.at_client);
                 if unfinished {
                     open.push(id);

@@ -1,8 +1,11 @@
 //! I13, backoff: fails when the spacing of attempts to connect is not the one promised, or they come too fast.
 //!
-//! An attempt worked when it led to a consume-ok. Pauses are measured from the end of one attempt
+//! An attempt worked when it led to a consume-ok (or to a poll or a publish). Pauses are measured from the end of one attempt
 //! to the start of the next, where these do not overlap. What cannot be seen (attempts at a refused
-//! port that the subject does not report) is not judged from above.
+//! port that the subject does not report) is not judged from above. Attempts are counted for each copy of the
+//! subject by itself; where several run and nobody knows whose an attempt was, only their rate together is judged.
+
+use std::collections::BTreeMap;
 
 use gauntlet_network::Fault;
 
@@ -10,7 +13,7 @@ use super::heartbeat::ms;
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
-use crate::history::ledger::Mark;
+use crate::history::ledger::{Connection, Mark};
 use crate::scenario::Ends;
 use crate::subject::{BackoffPromise, Jitter};
 
@@ -68,7 +71,57 @@ struct Pause {
 
 fn decide(case: &Case<'_>) -> Decision {
     let (attempts, reported) = attempts(case);
-    if let Some(fail) = too_fast(case, &attempts) {
+    let mut copies: BTreeMap<Option<u32>, Vec<Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        copies.entry(copy(case, &attempt)).or_default().push(attempt);
+    }
+    let together = copies.remove(&None);
+    let mut decisions: Vec<Decision> =
+        copies.into_values().map(|attempts| of_one(case, &attempts, reported)).collect();
+    if let Some(attempts) = together.or_else(|| decisions.is_empty().then(Vec::new)) {
+        decisions.push(match case.plan.scenario.subject.copies {
+            ..=1 => of_one(case, &attempts, reported),
+            n => of_several(case, &attempts, n),
+        });
+    }
+    // The worst of them, and of those the first.
+    let verdict = |d: &Decision| d.outcome.verdict();
+    let worst = decisions.iter().map(verdict).max().flatten();
+    decisions
+        .into_iter()
+        .find(|d| verdict(d) == worst)
+        .unwrap_or_else(|| Decision::unknown("no attempt was looked at"))
+}
+
+/// Whose attempt it was, where that is known.
+fn copy(case: &Case<'_>, attempt: &Attempt) -> Option<u32> {
+    let connection = attempt.conn.and_then(|conn| case.ledger.connections.get(&conn));
+    if let Some(copy) = connection.and_then(Connection::copy) {
+        return Some(copy);
+    }
+    if case.plan.scenario.subject.copies > 1 {
+        return None;
+    }
+    // One copy at a time: the last that was started.
+    let started = case.history.events().iter().take_while(|e| Mark::from(*e) <= attempt.at);
+    let started = started.filter_map(|e| match e.what {
+        What::ProcessStarted { copy, .. } => Some(copy),
+        _ => None,
+    });
+    started.last()
+}
+
+/// Several copies, nobody knows which of them tried when.
+fn of_several(case: &Case<'_>, attempts: &[Attempt], copies: u16) -> Decision {
+    too_fast(case, attempts, usize::from(copies) * RATE).unwrap_or_else(|| {
+        Decision::not_at_stake(format!(
+            "which of {copies} copies made an attempt is not known, and together they are no hot loop"
+        ))
+    })
+}
+
+fn of_one(case: &Case<'_>, attempts: &[Attempt], reported: bool) -> Decision {
+    if let Some(fail) = too_fast(case, attempts, RATE) {
         return fail;
     }
     let failed = attempts
@@ -90,13 +143,13 @@ fn decide(case: &Case<'_>) -> Decision {
             )),
         };
     };
-    if let Some(fail) = too_many(promise, &attempts) {
+    if let Some(fail) = too_many(promise, attempts) {
         return fail;
     }
-    let pauses = pauses(case, promise, &attempts, reported);
+    let pauses = pauses(case, promise, attempts, reported);
     let mut wrong: Vec<Decision> =
-        pauses.iter().filter_map(|p| out_of_bounds(case, promise, &attempts, p)).collect();
-    wrong.extend(hot_rows(case, promise, &attempts, &pauses));
+        pauses.iter().filter_map(|p| out_of_bounds(case, promise, attempts, p)).collect();
+    wrong.extend(hot_rows(case, promise, attempts, &pauses));
     // What fails comes before what nobody can tell.
     wrong.sort_by_key(|d| d.busy);
     if let Some(first) = wrong.into_iter().next() {
@@ -147,9 +200,14 @@ fn attempts(case: &Case<'_>) -> (Vec<Attempt>, bool) {
     } else {
         accepted.into_iter().map(|(at, conn)| (at, Some(conn))).collect()
     };
+    // A consumer, a poll that was answered, or, on a connection for nothing else, a publish.
     let consuming = |conn: u64| {
-        let epochs = case.ledger.epochs.iter().filter(|e| e.conn == conn);
-        epochs.flat_map(|e| &e.consumers).filter_map(|c| c.ok).min()
+        let epochs = || case.ledger.epochs.iter().filter(|e| e.conn == conn);
+        let consumers = epochs().flat_map(|e| &e.consumers).filter_map(|c| c.ok);
+        let polls = epochs().flat_map(|e| &e.polls).filter_map(|p| p.answered);
+        let publishes =
+            case.ledger.copies.iter().filter(|c| case.ledger.epochs[c.epoch].conn == conn);
+        consumers.chain(polls).chain(publishes.map(|c| c.sent)).min()
     };
     let made = |(at, conn): (Mark, Option<u64>)| {
         let connection = conn.and_then(|c| connections.get(&c));
@@ -162,21 +220,21 @@ fn attempts(case: &Case<'_>) -> (Vec<Attempt>, bool) {
     (starts.into_iter().map(made).collect(), by_report)
 }
 
-/// More than [`RATE`] retries of failed attempts in one second. A busy link accepts late what was spread out before.
-fn too_fast(case: &Case<'_>, attempts: &[Attempt]) -> Option<Decision> {
+/// More than this many retries of failed attempts in one second. A busy link accepts late what was spread out before.
+fn too_fast(case: &Case<'_>, attempts: &[Attempt], rate: usize) -> Option<Decision> {
     let retries: Vec<Mark> = (1..attempts.len())
         .filter(|i| attempts[i - 1].worked.is_none())
         .map(|i| attempts[i].at)
         .collect();
-    let timed = |w: &[Mark]| Timed::at_least(case, (w[0].ns, w[RATE].ns), WINDOW, WINDOW);
+    let timed = |w: &[Mark]| Timed::at_least(case, (w[0].ns, w[rate].ns), WINDOW, WINDOW);
     let hot: Vec<&[Mark]> =
-        retries.windows(RATE + 1).filter(|w| w[RATE].ns - w[0].ns < WINDOW).collect();
+        retries.windows(rate + 1).filter(|w| w[rate].ns - w[0].ns < WINDOW).collect();
     let surely = hot.iter().find(|w| timed(w).kept == Kept::Late);
     let hot = surely.or(hot.first())?;
     let summary = format!(
-        "{} retries of failed attempts to connect in {}; at most {RATE} a second is no hot loop",
-        RATE + 1,
-        ms(hot[RATE].ns - hot[0].ns)
+        "{} retries of failed attempts to connect in {}; at most {rate} a second is no hot loop",
+        rate + 1,
+        ms(hot[rate].ns - hot[0].ns)
     );
     Some(timed(hot).decision(summary, hot.iter().step_by(2).map(|m| m.seq).collect()))
 }

@@ -17,7 +17,7 @@ fn decide(case: &Case<'_>) -> Decision {
     for epoch in &case.ledger.epochs {
         for (i, s) in epoch.settlements.iter().enumerate() {
             count += 1;
-            let Some(d) = epoch.deliveries.get(&s.tag) else { continue };
+            let Some(d) = epoch.deliveries.get(&s.tag).filter(|d| !d.foreign) else { continue };
             // A `multiple` covers only what is outstanding, but the broker wants its own tag to be.
             let Some(earlier) = d.settled.first().filter(|first| **first < i) else { continue };
             let before = &epoch.settlements[*earlier];

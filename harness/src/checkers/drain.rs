@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::proof::{
-    Charges, automatic, by_subject, disturbed, ending, first, gap, last_ns, ms, place,
+    Charges, automatic, busy_until, by_subject, disturbed, ending, first, gap, last_ns, ms, place,
 };
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
@@ -109,8 +109,8 @@ impl Stop<'_> {
     /// Each consumer is cancelled, or its channel closed, at once.
     fn consuming(&mut self) {
         for epoch in &self.case.ledger.epochs {
-            for c in &epoch.consumers {
-                let since = self.asked.max(c.asked);
+            for c in epoch.consumers.iter().filter(|c| c.under_test) {
+                let since = self.asked.max(c.asked).max(busy_until(self.case, epoch, self.asked));
                 let at_once = AT_ONCE.as_nanos() as u64;
                 let latest = since.ns + at_once;
                 let stops = [
@@ -137,7 +137,7 @@ impl Stop<'_> {
                     let until = first.unwrap_or_else(|| last_ns(self.case));
                     let timed = Timed::own(self.case, since.ns, until, at_once);
                     let words = format!(
-                        "on {} it neither cancelled its consumer nor closed within {} ms of the request to stop",
+                        "on {} it neither cancelled its consumer nor closed within {} ms of the request to stop, or of the end of the handler it was in",
                         place(epoch),
                         AT_ONCE.as_millis()
                     );

@@ -3,11 +3,12 @@
 //! Only an ack that was provably read makes a later delivery a duplicate, and the broker is to blame
 //! for it; whether the subject repeated the effect is said with it. Not blamed: a redelivery after
 //! the broker itself was restarted or killed (acks are not confirmed to anyone), or of a message
-//! that its publisher may have published twice.
+//! that its publisher may have published twice. A copy that the subject publishes under the same id is
+//! another publish: each ack takes one of them away.
 
 use super::proof::{Charges, gap, ms, place, settlements};
 use super::{Case, Checker, Decision};
-use crate::history::ledger::{Fate, Mark, Message, Settle};
+use crate::history::ledger::{Copy, Fate, Mark, Message, Settle};
 use crate::scenario::BrokerFault;
 
 /// The entry in the catalogue.
@@ -29,7 +30,7 @@ fn decide(case: &Case<'_>) -> Decision {
     let (mut restarted, mut twice) = (0, 0);
     for (id, message) in &case.ledger.messages {
         let Some((ack, again, words)) = repeated(case, *id, message) else { continue };
-        if message.publish_unknown.is_some() {
+        if message.publish_unknown.is_some() || routed(case, message, again) {
             twice += 1;
         } else if broker_restarted(case, ack.0, again) {
             restarted += 1;
@@ -46,7 +47,7 @@ fn decide(case: &Case<'_>) -> Decision {
     charges.or_else(|| {
         if twice > 0 {
             return Decision::unknown(format!(
-                "{twice} messages came again after their ack was read, but may have been published twice"
+                "{twice} messages came again after their ack was read, but may have been published more than once"
             ));
         }
         if received == 0 {
@@ -64,15 +65,27 @@ fn decide(case: &Case<'_>) -> Decision {
 type Ack = (Mark, Option<Mark>, Option<Mark>);
 
 fn repeated(case: &Case<'_>, id: u32, message: &Message) -> Option<(Ack, Mark, String)> {
-    let acks = settlements(case, message)
+    let mut acks: Vec<_> = settlements(case, message)
+        .filter(|(e, d, s)| d.settled.first().is_some_and(|i| std::ptr::eq(&e.settlements[*i], *s)))
         .filter(|(_, _, s)| s.kind == Settle::Ack && s.fate == Fate::Received)
-        .filter_map(|(e, _, s)| Some((s.at_broker?, s, e)));
-    let (read, ack, acked_on) = acks.min_by_key(|(at, _, _)| *at)?;
-    let later = message.deliveries.iter().filter_map(|(e, tag)| {
-        let epoch = &case.ledger.epochs[*e];
-        Some((epoch.deliveries.get(tag)?.at_broker?, epoch))
-    });
-    let (again, epoch) = later.filter(|(at, _)| *at > read).min_by_key(|(at, _)| *at)?;
+        .filter_map(|(e, _, s)| Some((s.at_broker?, s, e)))
+        .collect();
+    acks.sort_by_key(|(at, _, _)| *at);
+    let mut arrivals: Vec<_> = message
+        .deliveries
+        .iter()
+        .filter_map(|(e, tag)| {
+            let epoch = &case.ledger.epochs[*e];
+            let d = epoch.deliveries.get(tag).filter(|d| !d.foreign)?;
+            Some((d.at_broker?, epoch))
+        })
+        .collect();
+    arrivals.sort_by_key(|(at, _)| *at);
+    // By then, as many were acked as there had been published.
+    let (again, epoch, (read, ack, acked_on)) = arrivals.into_iter().find_map(|(at, epoch)| {
+        let copies = copies(case, message).filter(|c| c.sent < at).count();
+        acks.get(copies).filter(|(read, _, _)| *read < at).map(|ack| (at, epoch, *ack))
+    })?;
     let words = format!(
         "m{id}, acked on {} at {}, was delivered again on {} {} after the broker had its ack",
         place(acked_on),
@@ -81,6 +94,15 @@ fn repeated(case: &Case<'_>, id: u32, message: &Message) -> Option<(Ack, Mark, S
         gap(read, again)
     );
     Some(((read, Some(ack.at_client), ack.proof), again, words))
+}
+
+fn copies<'a>(case: &Case<'a>, message: &'a Message) -> impl Iterator<Item = &'a Copy> {
+    message.copies.iter().map(|i| &case.ledger.copies[*i])
+}
+
+/// Whether the subject published it to an exchange of its own: how many queues that leads to, nobody here knows.
+fn routed(case: &Case<'_>, message: &Message, by: Mark) -> bool {
+    copies(case, message).any(|c| c.sent < by && !c.exchange.is_empty())
 }
 
 fn broker_restarted(case: &Case<'_>, from: Mark, to: Mark) -> bool {

@@ -1,11 +1,12 @@
 //! I5, early ack: fails when a message is acked before its handler succeeded, where that is promised.
 //!
-//! An ack of a redelivered message without a new handling is fine when an earlier one succeeded. A
-//! consumer that asks for no acknowledgements acks everything early.
+//! An ack of a redelivered message without a new handling is fine when an earlier one succeeded; so is one
+//! of a message that the subject has published again, once the broker has confirmed the copy. A consumer that
+//! asks for no acknowledgements acks everything early.
 
-use super::proof::{Charges, ms, place};
+use super::proof::{Charges, Moved, moved, ms, place};
 use super::{Case, Checker, Decision};
-use crate::history::ledger::{Mark, Message, Settle};
+use crate::history::ledger::{Epoch, Mark, Message, Settle};
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -21,13 +22,14 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     let mut charges = Charges::default();
     for epoch in &case.ledger.epochs {
-        for consumer in epoch.consumers.iter().filter(|c| c.no_ack) {
+        let asked = unacknowledged(epoch);
+        if let Some(first) = asked.first() {
             let words = format!(
                 "on {} it consumes without acknowledgements since {}: the broker forgets each message before it is handled",
                 place(epoch),
-                ms(consumer.asked)
+                ms(*first)
             );
-            charges.add(words, [Some(consumer.asked)]);
+            charges.add(words, asked.into_iter().map(Some));
         }
     }
     if !case.plan.promises.reports_handling {
@@ -35,11 +37,11 @@ fn decide(case: &Case<'_>) -> Decision {
             "the subject does not report its handlings, so that acks cannot be compared with them";
         return charges.or_else(|| Decision::unknown(unknown));
     }
-    let (mut acked, mut nameless) = (0, 0);
+    let (mut acked, mut nameless, mut unsure) = (0, 0, Vec::new());
     for epoch in &case.ledger.epochs {
         for (i, s) in epoch.settlements.iter().enumerate().filter(|(_, s)| s.kind == Settle::Ack) {
             for d in s.covers.iter().filter_map(|tag| epoch.deliveries.get(tag)) {
-                if d.settled.first() != Some(&i) {
+                if d.settled.first() != Some(&i) || d.foreign {
                     continue;
                 }
                 let Some(id) = d.id else {
@@ -51,6 +53,18 @@ fn decide(case: &Case<'_>) -> Decision {
                 if message.and_then(Message::handled).is_some_and(|at| at < s.at_client) {
                     continue;
                 }
+                match moved(case, epoch, d, s) {
+                    Some(Moved::Confirmed) => continue,
+                    Some(Moved::Unconfirmed(_)) => {
+                        unsure.push((id, "a copy that the broker had not confirmed"));
+                        continue;
+                    }
+                    None if copied_without_id(case, message, s.at_client) => {
+                        unsure.push((id, "a message without an id, which may be its copy"));
+                        continue;
+                    }
+                    None => {}
+                }
                 let (end, how) = handler(message, s.at_client);
                 let words =
                     format!("m{id} was acked on {} at {}, {how}", place(epoch), ms(s.at_client));
@@ -59,12 +73,38 @@ fn decide(case: &Case<'_>) -> Decision {
         }
     }
     charges.or_else(|| match (acked, nameless) {
+        _ if !unsure.is_empty() => {
+            let (id, published) = unsure[0];
+            Decision::unknown(format!(
+                "{} acks without a successful handling came after the subject had published {published}: the first is that of m{id}",
+                unsure.len()
+            ))
+        }
         (0, 0) => Decision::not_at_stake("nothing was acked"),
         (0, n) => Decision::unknown(format!("{n} acks of messages without an id of the harness")),
         (n, _) => Decision::pass(format!(
-            "each of {n} acks came after a successful handling of its message"
+            "each of {n} acks came after a successful handling of its message, or after the broker had confirmed a copy of it"
         )),
     })
+}
+
+/// Where it asked the queue under test for messages without acknowledgements: consumers, and the first poll.
+fn unacknowledged(epoch: &Epoch) -> Vec<Mark> {
+    let consumers = epoch.consumers.iter().filter(|c| c.under_test && c.no_ack).map(|c| c.asked);
+    let poll = epoch.polls.iter().find(|p| p.under_test && p.no_ack).map(|p| p.asked);
+    consumers.chain(poll).collect()
+}
+
+/// Whether its handling failed, and before the ack the subject published something that carries no id of the harness,
+/// confirmed: many a retry does not keep the properties.
+fn copied_without_id(case: &Case<'_>, message: Option<&Message>, acked: Mark) -> bool {
+    let handlings = message.map(|m| &m.handlings[..]).unwrap_or_default();
+    let last = handlings.iter().rev().find(|h| h.start < acked);
+    let Some(failed) = last.filter(|h| h.end.is_some_and(|(at, ok)| !ok && at < acked)) else {
+        return false;
+    };
+    let nameless = case.ledger.copies.iter().filter(|c| c.id.is_none() && c.sent > failed.start);
+    nameless.into_iter().any(|c| c.confirmed.is_some_and(|at| at < acked))
 }
 
 /// What its handler was doing when the ack came.

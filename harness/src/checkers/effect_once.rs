@@ -4,7 +4,7 @@
 //! Within one process: no run restarts its subject. It is at stake only where a message reached the
 //! subject twice.
 
-use super::proof::{Charges, ms, place, settlements};
+use super::proof::{Charges, moved, ms, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Mark, Message, Settle};
@@ -75,7 +75,7 @@ fn charge_skipped(case: &Case<'_>, charges: &mut Charges, id: u32, message: &Mes
         let Some(arrived) = d.at_client else { continue };
         let tried = message.handlings.iter().any(|h| h.start > arrived && h.start < s.at_client);
         let done = message.effects.iter().any(|x| *x < s.at_client);
-        if !tried && !done {
+        if !tried && !done && moved(case, epoch, d, s).is_none() {
             let words = format!(
                 "m{id}, redelivered on {}, was skipped and acked at {} without an earlier effect",
                 place(epoch),

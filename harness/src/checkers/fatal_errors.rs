@@ -164,7 +164,9 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
             let how = match how {
                 SubjectEnd::Panicked(_) => "panicked",
                 SubjectEnd::Overran => "had to be torn down",
-                SubjectEnd::Clean | SubjectEnd::Failed(_) => "ended without saying why",
+                SubjectEnd::Clean | SubjectEnd::Failed(_) | SubjectEnd::Terminated(_) => {
+                    "ended without saying why"
+                }
             };
             charges.add(
                 format!("refused {n} times, it {how} at {}", ms(at)),

@@ -1,14 +1,14 @@
 //! I21, health truth: fails when the subject says it is ready and does not consume, or says it is not and works.
 //!
 //! What it says is what its health endpoint answered, asked a few times a second; that it consumes is what the wire
-//! says: a consume-ok on a connection it may still use. Behind a silent link it cannot know better, and is not blamed.
+//! says: a consume-ok on a connection it may still use, or, from one that polls, a basic.get not long ago. Behind a silent link it cannot know better, and is not blamed.
 
 use super::heartbeat::ms;
 use super::proof::{Charges, first};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
-use crate::history::ledger::Mark;
+use crate::history::ledger::{Mark, POLLS_WITHIN};
 use crate::scenario::SubjectFault;
 use crate::subject::HealthPromise;
 
@@ -114,7 +114,17 @@ fn said(case: &Case<'_>, end: u64) -> Vec<Said> {
 fn consumed(case: &Case<'_>, end: u64) -> Vec<(u64, u64)> {
     let mut spans: Vec<(u64, u64)> = Vec::new();
     for epoch in &case.ledger.epochs {
-        for c in &epoch.consumers {
+        let over = epoch.client_over.map_or(end, |m| m.ns);
+        for poll in epoch.polls.iter().filter(|p| p.under_test && p.answered.is_some()) {
+            spans.push((poll.asked.ns, over.min(poll.asked.ns + POLLS_WITHIN)));
+        }
+        let polled = epoch.deliveries.values().filter(|d| d.consumer.is_empty() && !d.foreign);
+        for d in polled {
+            let Some(arrived) = d.at_client else { continue };
+            let settled = d.settled.first().map_or(over, |i| epoch.settlements[*i].at_client.ns);
+            spans.push((arrived.ns, over.min(settled)));
+        }
+        for c in epoch.consumers.iter().filter(|c| c.under_test) {
             let Some(ok) = c.ok else { continue };
             let over = [epoch.client_over, c.cancelled.map(|(_, at)| at)];
             spans.push((ok.ns, over.into_iter().flatten().map(|m| m.ns).min().unwrap_or(end)));

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use gauntlet_network::End;
 
-use super::proof::{Charges, automatic, disturbed, ending, last_ns, ms, name, names, place};
+use super::proof::{
+    Charges, automatic, disturbed, ending, in_order, last_ns, ms, name, names, place,
+};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Consumer, Delivery, Epoch, Handling, Ledger, Mark};
@@ -48,7 +50,8 @@ fn decide(case: &Case<'_>) -> Decision {
         }
     }
     let clean = ending(case).filter(|(at, how)| {
-        **how == SubjectEnd::Clean && case.ledger.stop_requested.is_some_and(|s| s < *at)
+        (**how == SubjectEnd::Clean || (matches!(how, SubjectEnd::Terminated(_)) && in_order(case)))
+            && case.ledger.stop_requested.is_some_and(|s| s < *at)
     });
     let Some((ended, _)) = clean else {
         return charges

@@ -1,13 +1,13 @@
 //! I1, loss: fails when a confirmed message has no successful handling and is in no queue.
 //!
 //! A message that was settled without a successful handling is such a one, unless a dead-letter
-//! queue has it. Messages that went with a deleted queue are not counted; those whose publishing
+//! queue has it, or the subject had published a copy of it that is found or settled elsewhere. Messages that went with a deleted queue are not counted; those whose publishing
 //! has an unknown fate are never missed.
 
-use super::proof::{Charges, automatic, ms, names, place, settlements};
+use super::proof::{Charges, Moved, moved, ms, names, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::What;
-use crate::history::ledger::{Epoch, Fate, Mark, Message, Settle, Settlement};
+use crate::history::ledger::{Copy, Delivery, Epoch, Fate, Mark, Message, Settle, Settlement};
 use crate::scenario::BrokerFault;
 
 /// The entry in the catalogue.
@@ -55,6 +55,16 @@ fn decide(case: &Case<'_>) -> Decision {
         }
         return Decision::pass(words);
     }
+    let (missing, unfound): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|(_, m)| elsewhere(case, m).is_none());
+    if missing.is_empty() {
+        let (id, m) = unfound[0];
+        let place = elsewhere(case, m).map_or_else(String::new, whereto);
+        return Decision::unknown(format!(
+            "{} messages were acked once the subject had published copies of them, and the copies were not found: that of m{id} went to {place}",
+            unfound.len()
+        ));
+    }
     let counted = match counted(case) {
         Ok(counted) => counted,
         Err(why) => {
@@ -96,13 +106,28 @@ fn convict(
     let mut charges = Charges::default();
     for (id, m) in &lost {
         let settled = consumed(case, m);
-        let delivered = m.deliveries.last().map(|(e, tag)| (&case.ledger.epochs[*e], tag));
+        let own = |(e, tag): &&(usize, u64)| {
+            case.ledger.epochs[*e].deliveries.get(tag).is_some_and(|d| !d.foreign)
+        };
+        let delivered = m.deliveries.iter().rfind(own);
+        let delivered = delivered.map(|(e, tag)| (&case.ledger.epochs[*e], tag));
         let how = match (&settled, delivered) {
-            (Some((epoch, s)), _) => {
-                format!("was {} at {} on {}", s.kind.verb(), ms(s.at_client), place(epoch))
+            (Some((epoch, d, s)), _) => {
+                let verb = s.kind.verb();
+                let how = format!("was {verb} at {} on {}", ms(s.at_client), place(epoch));
+                match (moved(case, epoch, d, s), last_copy(case, m)) {
+                    (Some(Moved::Confirmed), Some(copy)) => {
+                        format!("{how} after a copy of it had gone to {}", whereto(copy))
+                    }
+                    (Some(Moved::Unconfirmed(_)), Some(copy)) => format!(
+                        "{how} before the broker had confirmed its copy to {}",
+                        whereto(copy)
+                    ),
+                    _ => how,
+                }
             }
             (None, Some((epoch, tag))) => {
-                let unasked = epoch.deliveries.get(tag).is_some_and(|d| automatic(epoch, d));
+                let unasked = epoch.deliveries.get(tag).is_some_and(|d| d.automatic);
                 let how = if unasked { "without acknowledgements" } else { "and not settled" };
                 format!("was last delivered on {} {how}", place(epoch))
             }
@@ -111,7 +136,7 @@ fn convict(
         let arrived = delivered
             .and_then(|(e, tag)| e.deliveries.get(tag))
             .map(|d| d.at_client.or(d.at_broker));
-        let settled = settled.map(|(_, s)| s.at_client);
+        let settled = settled.map(|(_, _, s)| s.at_client);
         charges.add(
             format!("m{id} {how}, has no successful handling and is in no queue"),
             [m.confirmed, arrived.flatten(), settled, Some(counted)],
@@ -129,18 +154,69 @@ fn convict(
 
 /// Handled; as far as the wire can tell, where the subject does not report its handlings.
 fn done(case: &Case<'_>, m: &Message) -> bool {
+    if settled_elsewhere(case, m) {
+        return true;
+    }
     if case.plan.promises.reports_handling {
         return m.handled().is_some();
     }
-    settlements(case, m).any(|(_, _, s)| s.kind == Settle::Ack)
+    // A copy put into the same queue is for another try.
+    let retried = m.copies.iter().any(|i| case.ledger.copies[*i].goes_to(&case.plan.queue));
+    let acks = settlements(case, m).filter(|(_, _, s)| s.kind == Settle::Ack);
+    acks.into_iter().any(|(e, d, s)| !retried || moved(case, e, d, s).is_none())
+}
+
+/// Taken out of its queue, and settled by the subject in one of its own: what it does there is its own business.
+fn settled_elsewhere(case: &Case<'_>, m: &Message) -> bool {
+    let Some((_, _, left)) = consumed(case, m) else { return false };
+    m.deliveries.iter().any(|(e, tag)| {
+        let epoch = &case.ledger.epochs[*e];
+        let acked = |d: &Delivery| {
+            let acks = d.settled.iter().map(|i| &epoch.settlements[*i]);
+            d.automatic || acks.into_iter().any(|s| s.kind == Settle::Ack)
+        };
+        let there = |d: &&Delivery| d.foreign && d.at_client.is_some();
+        let moved = |d: &&Delivery| !m.copies.is_empty() || d.at_client > Some(left.at_client);
+        epoch.deliveries.get(tag).filter(there).filter(moved).is_some_and(acked)
+    })
+}
+
+/// The subject's last publish of it.
+fn last_copy<'a>(case: &Case<'a>, m: &Message) -> Option<&'a Copy> {
+    m.copies.last().map(|i| &case.ledger.copies[*i])
+}
+
+/// The copy that it was acked for and that may be where nobody looked: in a queue of the subject's own, or on its way
+/// through an exchange of its own.
+fn elsewhere<'a>(case: &Case<'a>, m: &Message) -> Option<&'a Copy> {
+    let last = settlements(case, m).filter(|(_, _, s)| s.kind.consumes());
+    let (epoch, d, s) = last.max_by_key(|(_, _, s)| s.at_client)?;
+    let how = moved(case, epoch, d, s)?;
+    let copy = last_copy(case, m)?;
+    let absent = case
+        .history
+        .events()
+        .iter()
+        .any(|e| matches!(&e.what, What::QueueAbsent { queue } if copy.goes_to(queue)));
+    let arrived = how == Moved::Confirmed || copy.at_broker.is_some();
+    (arrived && !absent && !copy.goes_to(&case.plan.queue)).then_some(copy)
+}
+
+fn whereto(copy: &Copy) -> String {
+    match &*copy.exchange {
+        "" => format!("the queue `{}`", copy.routing_key),
+        exchange => format!("the exchange `{exchange}` with the key `{}`", copy.routing_key),
+    }
 }
 
 /// The first settlement that takes the message out of its queue and may have reached the broker.
-fn consumed<'a>(case: &Case<'a>, m: &'a Message) -> Option<(&'a Epoch, &'a Settlement)> {
+fn consumed<'a>(
+    case: &Case<'a>,
+    m: &'a Message,
+) -> Option<(&'a Epoch, &'a Delivery, &'a Settlement)> {
     settlements(case, m)
-        .map(|(e, _, s)| (e, s))
-        .filter(|(_, s)| s.kind.consumes() && s.fate != Fate::Dropped)
-        .min_by_key(|(_, s)| s.at_client)
+        .filter(|(_, _, s)| s.kind.consumes() && s.fate != Fate::Dropped)
+        .min_by_key(|(_, _, s)| s.at_client)
 }
 
 fn surely_consumed(case: &Case<'_>, m: &Message) -> bool {
@@ -164,7 +240,7 @@ fn went_with_queue(case: &Case<'_>, m: &Message, deletions: Option<&[(u64, u64)]
     if !case.plan.scenario.expect.queue_is_deleted {
         return false;
     }
-    let consumed = consumed(case, m).map(|(_, s)| s.at_client.ns);
+    let consumed = consumed(case, m).map(|(_, _, s)| s.at_client.ns);
     let published = m.published.or(m.confirmed).map_or(0, |at| at.ns);
     match deletions {
         None => consumed.is_none(),

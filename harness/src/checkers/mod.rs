@@ -17,6 +17,8 @@ mod half_open;
 mod health;
 mod heartbeat;
 mod herd;
+#[cfg(test)]
+mod innocents;
 mod leftovers;
 mod loss;
 mod prefetch;

@@ -1,9 +1,10 @@
-//! I8, prefetch: fails when more is outstanding than asked for, consume comes before qos, or a channel
-//! sets another prefetch than the subject was told.
+//! I8, prefetch: fails when more is outstanding than asked for, consume comes before qos, a channel sets another
+//! prefetch than the subject promised to keep to, or than its own before a recovery.
 //!
-//! Counted at the subject's end, for each consumer; for all channels of a connection, which together hold
-//! no more than all workers may; and for all connections, until the first fault: behind one, a subject may
-//! have let go of a connection unseen. A prefetch binds only consumers started after it.
+//! Counted at the subject's end, for each consumer of the queue under test; for all channels of a connection, which
+//! together hold no more than all workers may; and for all connections, until the first fault: behind one, a subject
+//! may have let go of a connection unseen. A prefetch binds only consumers started after it. One that chooses its own
+//! prefetch is held to that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,25 +22,25 @@ pub const CHECKER: Checker = Checker {
 };
 
 fn decide(case: &Case<'_>) -> Decision {
-    if !case.plan.promises.prefetch {
-        return Decision::not_at_stake(
-            "the subject does not promise to keep to the prefetch it is told",
-        );
-    }
-    let told = case.plan.scenario.subject.prefetch;
+    let told = case.plan.promises.prefetch.then_some(case.plan.scenario.subject.prefetch);
     let mut charges = Charges::default();
-    let (mut consumers, mut most) = (0, 0);
+    let (mut consumers, mut most, mut polls) = (0, 0, false);
     let mut held: Vec<Held<'_>> = Vec::new();
     for epoch in &case.ledger.epochs {
         let of_epoch = held_on(epoch);
-        for (i, consumer) in epoch.consumers.iter().enumerate().filter(|(_, c)| !c.no_ack) {
+        let judged = |c: &Consumer| !c.no_ack && c.under_test;
+        for (i, consumer) in epoch.consumers.iter().enumerate().filter(|(_, c)| judged(c)) {
             consumers += 1;
-            charge_asked(case, &mut charges, epoch, consumer, told);
+            match told {
+                Some(told) => charge_asked(case, &mut charges, epoch, consumer, told),
+                None => charge_own(case, &mut charges, epoch, consumer),
+            }
+            let limit = told.unwrap_or_else(|| asked(epoch, consumer));
             let marks = peak(of_epoch.iter().filter(|h| h.consumer == i).map(|h| (h.from, h.to)));
             most = most.max(marks.len());
-            if told > 0 && marks.len() > usize::from(told) {
+            if limit > 0 && marks.len() > usize::from(limit) {
                 let words = format!(
-                    "{} deliveries were unsettled at once on {}, where {told} were asked for",
+                    "{} deliveries were unsettled at once on {}, where {limit} were asked for",
                     marks.len(),
                     place(epoch)
                 );
@@ -47,14 +48,39 @@ fn decide(case: &Case<'_>) -> Decision {
             }
         }
         held.extend(of_epoch);
+        let marks = peak(polled(epoch).into_iter());
+        polls |= epoch.polls.iter().any(|p| p.under_test && !p.no_ack);
+        if let Some(told) = told.filter(|told| *told > 0 && marks.len() > usize::from(*told)) {
+            let words = format!(
+                "{} polled messages were unsettled at once on {}, where {told} may be",
+                marks.len(),
+                place(epoch)
+            );
+            charges.add(words, marks.into_iter().map(Some));
+        }
     }
-    charge_together(case, &mut charges, &held);
-    charges.or_else(|| match consumers {
-        0 => Decision::not_at_stake("the subject never consumed with acknowledgements"),
-        n => Decision::pass(format!(
+    if told.is_some() {
+        charge_together(case, &mut charges, &held);
+    }
+    charges.or_else(|| match (consumers, told) {
+        (0, Some(told)) if polls => {
+            Decision::pass(format!("it polls, and never held more than {told} messages at once"))
+        }
+        (0, _) => Decision::not_at_stake(
+            "the subject had no consumer of the queue with acknowledgements",
+        ),
+        (_, None) => Decision::not_at_stake(format!(
+            "the subject does not promise to keep to the prefetch it is told; with its own, at most {most} were unsettled at once"
+        )),
+        (n, Some(told)) => Decision::pass(format!(
             "prefetch {told} before each of {n} consumers; at most {most} unsettled at once"
         )),
     })
+}
+
+/// The prefetch in force for a consumer; 0 is no limit.
+fn asked(epoch: &Epoch, consumer: &Consumer) -> u16 {
+    epoch.qos.iter().rev().find(|(at, _)| *at < consumer.asked).map_or(0, |(_, n)| *n)
 }
 
 fn charge_asked(
@@ -64,13 +90,12 @@ fn charge_asked(
     consumer: &Consumer,
     told: u16,
 ) {
-    let qos = epoch.qos.iter().rev().find(|(at, _)| *at < consumer.asked);
-    let asked = qos.map_or(0, |(_, n)| *n);
-    if asked == told {
+    if asked(epoch, consumer) == told {
         return;
     }
-    let earlier = case.ledger.epochs.iter().any(|e| e.conn < epoch.conn);
-    let after = if earlier { " after a recovery" } else { "" };
+    let qos = epoch.qos.iter().rev().find(|(at, _)| *at < consumer.asked);
+    let recovered = ended_before(case, consumer).next().is_some();
+    let after = if recovered { " after a recovery" } else { "" };
     let late = epoch.qos.iter().find(|(at, _)| *at > consumer.asked);
     let words = match (qos, late) {
         (Some((_, n)), _) => format!("a prefetch of {n} instead of {told}"),
@@ -81,6 +106,70 @@ fn charge_asked(
         format!("on {} it consumed at {}{after} with {words}", place(epoch), ms(consumer.asked));
     let qos = qos.or(late).map(|(at, _)| *at);
     charges.add(words, [qos, Some(consumer.asked), consumer.ok]);
+}
+
+/// Consumers of the queue, each with its channel.
+fn consumers<'a>(case: &Case<'a>) -> impl Iterator<Item = (&'a Epoch, &'a Consumer)> {
+    let all = case.ledger.epochs.iter().flat_map(|e| e.consumers.iter().map(move |c| (e, c)));
+    all.filter(|(_, c)| c.under_test && !c.no_ack)
+}
+
+/// When a consumer was over.
+fn over(epoch: &Epoch, consumer: &Consumer) -> Option<Mark> {
+    [consumer.cancelled.map(|(_, at)| at), epoch.client_over].into_iter().flatten().min()
+}
+
+/// Consumers that were over before this one was asked for: what it may have taken the place of.
+fn ended_before<'a>(
+    case: &Case<'a>,
+    consumer: &Consumer,
+) -> impl Iterator<Item = (&'a Epoch, &'a Consumer)> {
+    let asked = consumer.asked;
+    consumers(case).filter(move |(e, c)| over(e, c).is_some_and(|at| at < asked))
+}
+
+/// A subject that chooses its own prefetch: it sets it before it consumes, and the same again after a recovery.
+fn charge_own(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, consumer: &Consumer) {
+    let own = asked(epoch, consumer);
+    let before = epoch.qos.iter().any(|(at, _)| *at < consumer.asked);
+    let late = epoch.qos.iter().find(|(at, _)| *at > consumer.asked).map(|(at, _)| *at);
+    let next = |late: Mark| epoch.consumers.iter().any(|c| c.asked > late);
+    if let Some(late) = late.filter(|late| !before && !next(*late)) {
+        let words = format!(
+            "on {} it consumed at {} and set its prefetch at {}, which binds no consumer that is there already",
+            place(epoch),
+            ms(consumer.asked),
+            ms(late)
+        );
+        charges.add(words, [Some(consumer.asked), Some(late)]);
+        return;
+    }
+    let earlier = |(_, c): &(&Epoch, &Consumer)| c.asked < consumer.asked;
+    if consumers(case).filter(earlier).any(|(e, c)| asked(e, c) == own) {
+        return;
+    }
+    // What had that prefetch before is there again beside it: this one is new, and may have its own.
+    let end = over(epoch, consumer);
+    let back = |gone: (&Epoch, &Consumer)| {
+        let since = over(gone.0, gone.1);
+        consumers(case).any(|(e, c)| {
+            Some(c.asked) > since
+                && asked(e, c) == asked(gone.0, gone.1)
+                && end.is_none_or(|end| c.asked < end)
+        })
+    };
+    if let Some((e, c)) = ended_before(case, consumer).find(|gone| !back(*gone)) {
+        let limit =
+            |n| if n == 0 { "no prefetch".to_owned() } else { format!("a prefetch of {n}") };
+        let words = format!(
+            "on {} it consumed at {} after a recovery with {} instead of its own before, {}",
+            place(epoch),
+            ms(consumer.asked),
+            limit(own),
+            limit(asked(e, c))
+        );
+        charges.add(words, [Some(c.asked), over(e, c), Some(consumer.asked)]);
+    }
 }
 
 /// A delivery in the subject's hands.
@@ -107,6 +196,14 @@ fn held_on(epoch: &Epoch) -> Vec<Held<'_>> {
         Some(Held { epoch, consumer, from, to })
     };
     epoch.deliveries.iter().filter(|(_, d)| !automatic(epoch, d)).filter_map(held).collect()
+}
+
+/// What was polled, from its arrival to its settlement.
+fn polled(epoch: &Epoch) -> Vec<(Mark, Option<Mark>)> {
+    let own = |d: &&Delivery| d.consumer.is_empty() && !automatic(epoch, d);
+    let settled = |d: &Delivery| d.settled.first().map(|i| epoch.settlements[*i].at_client);
+    let deliveries = epoch.deliveries.values().filter(own);
+    deliveries.filter_map(|d| Some((d.at_client?, settled(d)))).collect()
 }
 
 /// More on several channels together than all workers may hold, though on each it is no more than one may.
@@ -169,213 +266,4 @@ fn peak(spans: impl Iterator<Item = (Mark, Option<Mark>)>) -> Vec<Mark> {
 }
 
 #[cfg(test)]
-mod tests {
-    use gauntlet_network::{Args, Way};
-
-    use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::history::What;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass};
-
-    fn told(prefetch: u16) -> Tale {
-        let mut tale = Tale::new();
-        tale.scenario.subject.prefetch = prefetch;
-        tale.connect(1, 10);
-        tale
-    }
-
-    fn ask() -> Args {
-        Args::Consume {
-            queue: "work".into(),
-            consumer_tag: "c1".into(),
-            no_ack: false,
-            exclusive: false,
-        }
-    }
-
-    #[test]
-    fn as_many_as_told_pass_and_one_more_fails() {
-        let mut tale = told(2);
-        tale.consume(1, 1, 2)
-            .deliver(1, 1, 1, 0)
-            .deliver(1, 1, 2, 1)
-            .ack(1, 1, 1)
-            .deliver(1, 1, 3, 2);
-        let decision = tale.expect(&CHECKER, Pass);
-        assert_eq!(
-            decision.summary,
-            "prefetch 2 before each of 1 consumers; at most 2 unsettled at once"
-        );
-        let decision = tale_without_end(3).expect(&CHECKER, Fail);
-        assert!(
-            decision
-                .summary
-                .starts_with("3 deliveries were unsettled at once on connection 1, channel 1"),
-            "{}",
-            decision.summary
-        );
-        let e = &decision.evidence;
-        assert_eq!((e.len(), e[1] - e[0], e[2] - e[1]), (3, 6, 6), "the arrivals");
-    }
-
-    #[test]
-    fn an_ack_ahead_of_its_delivery_does_not_count_against_the_prefetch() {
-        let mut tale = told(2);
-        tale.consume(1, 1, 2).deliver(1, 1, 1, 1);
-        tale.deliver_at(gauntlet_network::End::Broker, 1, 1, 2, 2, false).ack(1, 1, 2).ack(1, 1, 3);
-        tale.deliver_at(gauntlet_network::End::Client, 1, 1, 2, 2, false).deliver(1, 1, 3, 3);
-        tale.ack(1, 1, 3).deliver(1, 1, 4, 4).expect(&CHECKER, Pass);
-        tale.deliver(1, 1, 5, 5).expect(&CHECKER, Fail);
-    }
-
-    fn tale_without_end(deliveries: u64) -> Tale {
-        let mut tale = told(2);
-        tale.consume(1, 1, 2);
-        for tag in 1..=deliveries {
-            tale.deliver(1, 1, tag, tag as u32);
-        }
-        tale
-    }
-
-    #[test]
-    fn consume_before_qos_fails() {
-        let mut tale = told(2);
-        let qos = Args::Qos { prefetch_count: 2, global: false };
-        tale.passes(1, Way::ToBroker, 1, "channel.open", Args::None).at(5.0);
-        tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
-        tale.passes(1, Way::ToBroker, 1, "basic.qos", qos);
-        let decision = tale.expect(&CHECKER, Fail);
-        assert!(
-            decision.summary.contains("consumed at 5.0 ms with no prefetch until"),
-            "{}",
-            decision.summary
-        );
-        assert_eq!(decision.evidence.len(), 2, "consume, qos");
-        assert_eq!(decision.evidence[1], decision.evidence[0] + 2);
-    }
-
-    #[test]
-    fn another_prefetch_after_recovery_fails() {
-        for (second, outcome) in [(8, Pass), (9, Fail), (0, Fail)] {
-            let mut tale = told(8);
-            tale.consume(1, 1, 8)
-                .rst(1)
-                .connect(2, 10)
-                .consume(2, 1, second)
-                .expect(&CHECKER, outcome);
-        }
-        let mut tale = told(8);
-        tale.consume(1, 1, 8).rst(1).connect(2, 10).passes(
-            2,
-            Way::ToBroker,
-            1,
-            "channel.open",
-            Args::None,
-        );
-        let decision =
-            tale.passes(2, Way::ToBroker, 1, "basic.consume", ask()).expect(&CHECKER, Fail);
-        assert!(
-            decision.summary.contains("after a recovery with no prefetch instead of 8"),
-            "{}",
-            decision.summary
-        );
-    }
-
-    fn consume_again(tale: &mut Tale) {
-        let ok = Args::ConsumeOk { consumer_tag: "c1".into() };
-        tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
-        tale.passes(1, Way::ToClient, 1, "basic.consume-ok", ok);
-    }
-
-    #[test]
-    fn a_consumer_that_follows_a_cancelled_one_counts_for_itself() {
-        let after = |deliveries: u64| {
-            let mut tale = tale_without_end(2);
-            let cancel = Args::Cancel { consumer_tag: "c1".into() };
-            tale.passes(1, Way::ToClient, 1, "basic.cancel", cancel);
-            consume_again(&mut tale);
-            for tag in 3..3 + deliveries {
-                tale.deliver(1, 1, tag, tag as u32);
-            }
-            tale.ack(1, 1, 1).ack(1, 1, 2).ack(1, 1, 3);
-            tale
-        };
-        after(2).expect(&CHECKER, Pass);
-        after(3).expect(&CHECKER, Fail);
-    }
-
-    #[test]
-    fn each_cancel_is_of_the_consumer_it_meets() {
-        let mut tale = tale_without_end(2);
-        let cancel = || Args::Cancel { consumer_tag: "c1".into() };
-        tale.scenario.subject.workers = 1;
-        for _ in 0..2 {
-            tale.passes(1, Way::ToClient, 1, "basic.cancel", cancel());
-            consume_again(&mut tale);
-        }
-        // Deliveries of the first and the second are left over; only the third is asked for still.
-        tale.deliver(1, 1, 3, 3).deliver(1, 1, 4, 4).ack(1, 1, 4).expect(&CHECKER, Pass);
-    }
-
-    /// Channels of one connection, with so many deliveries on each at once, one after the other settled.
-    fn channels(prefetch: u16, deliveries: &[u64]) -> Tale {
-        let mut tale = told(prefetch);
-        tale.scenario.subject.workers = 2;
-        for channel in (1..).take(deliveries.len()) {
-            tale.consume(1, channel, prefetch);
-        }
-        for (channel, n) in (1..).zip(deliveries) {
-            for tag in 1..=*n {
-                tale.deliver(1, channel, tag, u32::from(channel) * 100 + tag as u32);
-            }
-        }
-        tale
-    }
-
-    #[test]
-    fn all_channels_together_hold_no_more_than_all_workers_may() {
-        channels(2, &[2, 2]).ack(1, 1, 1).expect(&CHECKER, Pass);
-        channels(2, &[2, 1, 1]).ack(1, 1, 1).expect(&CHECKER, Pass);
-        let decision = channels(2, &[2, 1, 2]).ack(1, 1, 1).expect(&CHECKER, Fail);
-        assert_eq!(
-            decision.summary,
-            "5 deliveries were unsettled at once on connection 1, where 2 workers may hold 2 each"
-        );
-        assert_eq!(decision.evidence.len(), 5, "the arrivals");
-    }
-
-    #[test]
-    fn what_a_connection_held_that_the_subject_let_go_of_is_nobody_s() {
-        let replaced = |speaks: bool, faulty: bool| {
-            let mut tale = channels(2, &[2, 2]);
-            if faulty {
-                tale.what(What::Injected { step: 0, fault: "blackhole".into() });
-            }
-            tale.connect(2, 10).consume(2, 1, 2).deliver(2, 1, 1, 31);
-            if speaks {
-                tale.passes(1, Way::ToBroker, 0, "heartbeat", Args::None);
-            }
-            tale.ack(2, 1, 1);
-            tale
-        };
-        replaced(false, false).expect(&CHECKER, Pass);
-        let decision = replaced(true, false).expect(&CHECKER, Fail);
-        assert!(decision.summary.contains("on all its connections"), "{}", decision.summary);
-        replaced(true, true).expect(&CHECKER, Pass);
-    }
-
-    #[test]
-    fn each_channel_counts_for_itself() {
-        let mut tale = told(1);
-        tale.consume(1, 1, 1).consume(1, 2, 1).deliver(1, 1, 1, 0).deliver(1, 2, 1, 1);
-        tale.expect(&CHECKER, Pass);
-    }
-
-    #[test]
-    fn not_at_stake() {
-        told(8).expect(&CHECKER, NotAtStake);
-        let mut tale = tale_without_end(9);
-        tale.promises.prefetch = false;
-        tale.expect(&CHECKER, NotAtStake);
-    }
-}
+mod tests;

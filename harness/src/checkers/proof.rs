@@ -5,7 +5,7 @@ use gauntlet_network::{End, Way};
 
 use super::turns::{Kept, Timed};
 use super::{Case, Decision};
-use crate::history::ledger::{Delivery, Epoch, Mark, Message, Settlement};
+use crate::history::ledger::{Connection, Copy, Delivery, Epoch, Mark, Message, Settlement};
 use crate::history::{SubjectEnd, What};
 use crate::scenario::{Step, SubjectFault};
 
@@ -105,7 +105,7 @@ pub(super) fn place(epoch: &Epoch) -> String {
     format!("connection {}, channel {}", epoch.conn, epoch.channel)
 }
 
-/// Every settlement of every delivery of a message.
+/// Every settlement of every delivery of a message from the queue under test.
 pub(super) fn settlements<'a>(
     case: &Case<'a>,
     message: &'a Message,
@@ -117,13 +117,41 @@ pub(super) fn settlements<'a>(
         let of = move |d: &'a Delivery| {
             d.settled.iter().map(move |i| (epoch, d, &epoch.settlements[*i]))
         };
-        delivery.into_iter().flat_map(of)
+        delivery.into_iter().filter(|d| !d.foreign).flat_map(of)
     })
 }
 
-/// Whether a delivery came by a consumer that asked for no acknowledgements.
-pub(super) fn automatic(epoch: &Epoch, delivery: &Delivery) -> bool {
-    epoch.consumers.iter().any(|c| c.no_ack && c.tag == delivery.consumer)
+/// The subject published the message itself between its delivery and a settlement: it did not drop it, it moved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// The broker had confirmed the copy by then.
+    Confirmed,
+    /// It had not: nobody knew whether the broker had the copy.
+    Unconfirmed(Mark),
+}
+
+/// Whether the subject had moved what it settles.
+pub(super) fn moved(case: &Case<'_>, epoch: &Epoch, d: &Delivery, s: &Settlement) -> Option<Moved> {
+    let (id, arrived) = (d.id?, d.at_client?);
+    let copies = case.ledger.messages.get(&id)?.copies.iter().map(|i| &case.ledger.copies[*i]);
+    let between = |c: &&Copy| c.sent > arrived && c.sent < s.at_client;
+    let refused = |c: &Copy| c.refused.is_some_and(|at| at < s.at_client);
+    let mut unconfirmed = None;
+    for copy in copies.filter(between).filter(|c| !refused(c)) {
+        let on = &case.ledger.epochs[copy.epoch];
+        let together = epoch.transacted && (on.conn, on.opened) == (epoch.conn, epoch.opened);
+        if together || copy.confirmed.is_some_and(|at| at < s.at_client) {
+            return Some(Moved::Confirmed);
+        }
+        unconfirmed.get_or_insert(copy.sent);
+    }
+    unconfirmed.map(Moved::Unconfirmed)
+}
+
+/// Whether the subject does not have to settle a delivery: it came without acknowledgements, or from a queue that is
+/// the subject's own business.
+pub(super) fn automatic(_: &Epoch, delivery: &Delivery) -> bool {
+    delivery.automatic || delivery.foreign
 }
 
 /// How and when the subject came to an end.
@@ -132,6 +160,44 @@ pub(super) fn ending<'a>(case: &Case<'a>) -> Option<(Mark, &'a SubjectEnd)> {
         What::SubjectEnded { how } => Some((Mark::from(e), how)),
         _ => None,
     })
+}
+
+/// Whether a subject that ended by the request to stop had closed its connections in order before. One that the signal
+/// itself ended has to have closed one, to show that it would.
+pub(super) fn in_order(case: &Case<'_>) -> bool {
+    let replaces = |i: &usize| {
+        case.plan.steps.get(*i).is_some_and(|s| s.subject == Some(SubjectFault::Replace))
+    };
+    let replaced = case.ledger.steps.iter().filter(|(i, _)| replaces(i));
+    let replaced = replaced.filter_map(|(_, s)| s.fired.first().copied());
+    let Some(asked) = replaced.chain(case.ledger.stop_requested).min() else { return false };
+    let closed = |c: &Connection| c.close.as_ref().is_some_and(|(by, ..)| *by == End::Client);
+    let left_open = |c: &Connection| {
+        let standing = |left: Mark| left >= asked && c.broker_over.is_none_or(|over| over > left);
+        c.opened.is_some()
+            && c.close.is_none()
+            && (c.client_over.is_none() || c.client_left.is_some_and(standing))
+    };
+    let by_signal =
+        matches!(ending(case), Some((_, SubjectEnd::Terminated(how))) if how.contains("signal 15"));
+    let connections = &case.ledger.connections;
+    !connections.values().any(left_open) && (!by_signal || connections.values().any(closed))
+}
+
+/// When it is done with what it was at when it was asked to stop: a consumer with one thread hears the request then.
+/// Where it reports no handlings, its first settlement shows that. Not later than it may take to stop.
+pub(super) fn busy_until(case: &Case<'_>, epoch: &Epoch, asked: Mark) -> Mark {
+    let bound = asked.ns + case.plan.scenario.expect.stops_within.as_nanos() as u64;
+    let until = if case.plan.promises.reports_handling {
+        let handlings = case.ledger.messages.values().flat_map(|m| &m.handlings);
+        let begun = handlings.filter(|h| h.start < asked);
+        begun.filter_map(|h| h.end).map(|(end, _)| end).max()
+    } else {
+        let had = |tag: &u64| epoch.deliveries.get(tag)?.at_client.filter(|at| *at < asked);
+        let settled = epoch.settlements.iter().filter(|s| s.at_client > asked);
+        settled.filter(|s| s.covers.iter().any(|t| had(t).is_some())).map(|s| s.at_client).min()
+    };
+    until.filter(|at| at.ns <= bound).unwrap_or(asked)
 }
 
 /// The first event of a kind.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fatal_errors::refusals;
-use super::proof::{ending, first, gap, last_ns, ms};
+use super::proof::{ending, first, gap, in_order, last_ns, ms};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
@@ -86,7 +86,10 @@ fn decide(case: &Case<'_>) -> Decision {
         (SubjectEnd::Failed(_), true) if gives_up => {
             Decision::pass("refused, it gave up on its own with an error")
         }
-        (SubjectEnd::Failed(why), _) => {
+        (SubjectEnd::Terminated(how), false) if !gives_up && in_order(case) => Decision::pass(
+            format!("asked to stop, it closed its connections in order and ended: {how}"),
+        ),
+        (SubjectEnd::Failed(why) | SubjectEnd::Terminated(why), _) => {
             let words = format!("it ended with an error {when}, at {}: {why}", ms(at));
             // Deadlines that pass while it waits for a CPU end a good subject too.
             let from = asked.filter(|_| !before).map_or(0, |asked| asked.ns);
@@ -183,6 +186,32 @@ mod tests {
             );
             assert_eq!(decision.evidence, [0, 1, 2]);
         }
+    }
+
+    #[rstest]
+    #[case::jvm("exit code 143", true, Pass)]
+    #[case::no_handler("killed by signal 15 (SIGTERM): it has no handler for it", false, Fail)]
+    #[case::left_open("exit code 143", false, Fail)]
+    #[case::signalled_in_order("killed by signal 15 (SIGTERM)", true, Pass)]
+    fn an_end_by_the_request_is_one_in_order_after_an_orderly_close(
+        #[case] how: &str,
+        #[case] closes: bool,
+        #[case] verdict: Outcome,
+    ) {
+        let end = || What::SubjectEnded { how: SubjectEnd::Terminated(how.into()) };
+        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 8).at(50.0).what(What::StopRequested);
+        if closes {
+            tale.close(1);
+        } else {
+            let fin = crate::history::Ending::Fin;
+            tale.what(What::Ended { conn: 1, end: gauntlet_network::End::Client, how: fin });
+        }
+        tale.what(end()).expect(&CHECKER, verdict);
+        // Disconnected there is nothing to close; without any close nobody knows that it would.
+        let mut tale = Tale::new();
+        tale.connect(1, 10).rst(1).at(50.0).what(What::StopRequested).what(end());
+        tale.expect(&CHECKER, if how.starts_with("exit") { Pass } else { Fail });
     }
 
     #[test]

@@ -32,6 +32,8 @@ fn decide(case: &Case<'_>) -> Decision {
             }
             let there = |d: &&Delivery| d.at_client.is_some_and(|at| at < s.at_client);
             match epoch.deliveries.get(&s.tag).filter(there) {
+                // A queue of its own is its own business, and so is a refusal for it.
+                Some(d) if d.foreign => explained = true,
                 None => {
                     charge_stale(case, &mut charges, index, s, refusal);
                     explained = true;
@@ -59,7 +61,7 @@ fn decide(case: &Case<'_>) -> Decision {
 fn owner<'a>(case: &Case<'a>, index: usize, tag: u64) -> Option<(&'a Epoch, &'a Delivery)> {
     let before = case.ledger.epochs[..index].iter().rev();
     let mut owners = before.filter_map(|e| Some((e, e.deliveries.get(&tag)?)));
-    owners.find(|(_, d)| d.at_client.is_some() && d.settled.is_empty())
+    owners.find(|(_, d)| d.at_client.is_some() && d.settled.is_empty() && !d.foreign)
 }
 
 fn charge_stale(

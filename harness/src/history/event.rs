@@ -158,6 +158,12 @@ pub enum What {
         ready: u32,
     },
 
+    /// The subject published copies of messages to this queue, and there is none of that name.
+    QueueAbsent {
+        /// Which queue.
+        queue: String,
+    },
+
     // --- the network ---------------------------------------------------------------------------
     /// The virtual host the subject was told to use. It belongs to this run alone, so a client that opens it is the
     /// subject, whoever holds the socket.
@@ -481,6 +487,9 @@ pub enum SubjectEnd {
     Failed(String),
     /// It panicked.
     Panicked(String),
+    /// It was asked to stop, and ended by that signal or with the exit code that stands for it (143): in order, if it
+    /// had closed its connections.
+    Terminated(String),
     /// It did not end within the bound and was torn down.
     Overran,
 }

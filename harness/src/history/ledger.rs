@@ -4,6 +4,8 @@
 //! fate). The same fold runs live, to know when a phase is over, and afterwards, for the checkers.
 //! It judges nothing.
 
+mod aside;
+mod copies;
 mod epoch;
 mod life;
 
@@ -14,7 +16,9 @@ use gauntlet_network::{Args, End, Frame, Way};
 use super::event::{Event, What};
 use super::load::Load;
 use super::peers::{Peers, Sifted};
-pub use epoch::{Consumer, Delivery, Epoch, Fate, Settle, Settlement};
+pub use copies::Copy;
+use copies::Publishes;
+pub use epoch::{Consumer, Delivery, Epoch, Fate, POLLS_WITHIN, Poll, Settle, Settlement};
 pub use life::{Connection, Handling, Mark, Message, Step};
 
 /// The fold.
@@ -26,6 +30,8 @@ pub struct Ledger {
     pub connections: BTreeMap<u64, Connection>,
     /// Epochs in order of opening.
     pub epochs: Vec<Epoch>,
+    /// What the subject published itself, in order.
+    pub copies: Vec<Copy>,
     /// Steps by index.
     pub steps: BTreeMap<usize, Step>,
     /// When the subject was asked to stop.
@@ -40,9 +46,12 @@ pub struct Ledger {
     pub confirmed: u32,
     /// Confirmed messages without a successful handling.
     pub unhandled: BTreeSet<u32>,
-    /// Messages that left the broker on a channel with manual acks, and whose last delivery has no
-    /// settlement that reached the broker.
+    /// Messages that left the broker and are to be acked, and whose last delivery has no settlement that
+    /// reached the broker.
     pub unsettled: BTreeSet<u32>,
+    /// Messages the subject is done with without having handled them: it rejected them for good, or acked them once
+    /// the broker had confirmed a copy of its own. Those that come back are not among them.
+    pub set_aside: BTreeSet<u32>,
     /// Whether the subject reported any handling; where it does not, the wire alone says what is done.
     pub reports: bool,
     /// Messages the subject acked, or got without having to.
@@ -59,6 +68,13 @@ pub struct Ledger {
     assembling: BTreeMap<(u64, u16, bool), Assembly>,
     /// Tells the subject's connections from those of strangers, which are not folded.
     peers: Peers,
+    publishes: Publishes,
+    /// Queues the subject declared by name, exclusive ones left out.
+    declared: BTreeSet<String>,
+    /// The queue under test, where it is not [`QUEUE`].
+    queue: Option<String>,
+    /// When the last event was.
+    now: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -68,10 +84,18 @@ struct Assembly {
     left: Option<u64>,
 }
 
+/// The queue under test, where nothing else is said.
+pub const QUEUE: &str = "work";
+
 impl Ledger {
     /// The fold of a whole history, fates decided.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Ledger {
-        let mut ledger = Ledger::default();
+        Ledger::of_queue(QUEUE, events)
+    }
+
+    /// The fold of a whole history about this queue, fates decided.
+    pub fn of_queue<'a>(queue: &str, events: impl IntoIterator<Item = &'a Event>) -> Ledger {
+        let mut ledger = Ledger { queue: Some(queue.to_owned()), ..Ledger::default() };
         for event in events {
             ledger.apply(event);
         }
@@ -91,6 +115,7 @@ impl Ledger {
 
     fn fold(&mut self, event: &Event) {
         let at = Mark::from(event);
+        self.now = self.now.max(at.ns);
         match &event.what {
             What::Published { id } => self.message(*id).published = Some(at),
             What::Confirmed { id } => {
@@ -160,19 +185,29 @@ impl Ledger {
         self.epochs.iter().filter(|e| e.client_over.is_none())
     }
 
-    /// Whether the subject consumes: an open epoch with a consume-ok and no cancel.
+    /// Whether the subject consumes the queue under test: it is subscribed to it, or polls it.
     pub fn consuming(&self) -> bool {
-        self.open_epochs()
-            .any(|e| e.consumers.iter().any(|c| c.ok.is_some() && c.cancelled.is_none()))
+        self.open_epochs().any(|e| e.consumes(self.now))
     }
 
-    /// Deliveries on open epochs that reached the subject and were not settled by it.
+    /// Deliveries of the queue under test on open epochs that reached the subject and that it is still to settle.
     pub fn outstanding(&self) -> usize {
         self.open_epochs()
-            .filter(|e| e.consumers.iter().any(|c| !c.no_ack))
             .flat_map(|e| e.deliveries.values())
+            .filter(|d| !d.foreign && !d.automatic)
             .filter(|d| d.at_client.is_some() && d.settled.is_empty())
             .count()
+    }
+
+    /// Whether it polls the queue under test, and has no consumer of it.
+    pub fn only_polls(&self) -> bool {
+        let subscribed = |e: &Epoch| e.consumers.iter().any(|c| c.under_test && c.ok.is_some());
+        self.consuming() && !self.open_epochs().any(subscribed)
+    }
+
+    /// This run is about another queue than [`QUEUE`].
+    pub fn about(&mut self, queue: &str) {
+        self.queue = Some(queue.to_owned());
     }
 
     fn message(&mut self, id: u32) -> &mut Message {
@@ -187,28 +222,10 @@ impl Ledger {
         self.steps.entry(step).or_default()
     }
 
-    /// Distinct messages done with: handled, or, where the subject does not report that, acked.
-    pub fn done(&self) -> u32 {
-        if self.reports { self.handled } else { self.settled.len() as u32 }
-    }
-
-    /// Confirmed messages that are not done with.
-    pub fn undone(&self) -> &BTreeSet<u32> {
-        if self.reports { &self.unhandled } else { &self.unacked }
-    }
-
-    /// Connections with a consumer.
+    /// Connections that consume the queue under test.
     pub fn consuming_connections(&self) -> usize {
-        let consumes =
-            |e: &&Epoch| e.consumers.iter().any(|c| c.ok.is_some() && c.cancelled.is_none());
-        let connections: BTreeSet<u64> =
-            self.open_epochs().filter(consumes).map(|e| e.conn).collect();
-        connections.len()
-    }
-
-    fn done_by_the_wire(&mut self, id: u32) {
-        self.settled.insert(id);
-        self.unacked.remove(&id);
+        let consuming = self.open_epochs().filter(|e| e.consumes(self.now));
+        consuming.map(|e| e.conn).collect::<BTreeSet<u64>>().len()
     }
 
     fn handler_ended(&mut self, id: u32, ok: bool, at: Mark) {
@@ -253,7 +270,8 @@ impl Ledger {
             self.assembling.remove(&key);
             if end == End::Client {
                 self.current.insert(key, self.epochs.len());
-                self.epochs.push(Epoch::new(conn, frame.channel, at));
+                let queue = self.queue.as_deref().unwrap_or(QUEUE);
+                self.epochs.push(Epoch::new(conn, frame.channel, at, queue));
             } else if let Some(&index) = self.current.get(&(conn, frame.channel, false)) {
                 self.current.insert(key, index);
             }
@@ -261,21 +279,43 @@ impl Ledger {
         let Some(&index) = self.current.get(&key) else { return };
         match (end, way) {
             (End::Client, Way::ToBroker) => {
-                for id in self.epochs[index].sent(frame, at) {
-                    self.done_by_the_wire(id);
+                if let Args::Declare { queue, exclusive: false, .. } = &frame.args
+                    && !queue.is_empty()
+                {
+                    self.declared.insert(queue.clone());
+                }
+                for tag in self.epochs[index].sent(frame, at) {
+                    self.let_go(index, tag);
                 }
             }
             (End::Broker, Way::ToBroker) => {
-                for id in self.epochs[index].reached_broker(frame, at) {
-                    self.unsettled.remove(&id);
+                if let Some(settlement) = self.epochs[index].reached_broker(frame, at) {
+                    self.settled_at_broker(index, settlement);
                 }
             }
             (End::Broker, Way::ToClient) => self.epochs[index].broker_said(frame, at),
-            (End::Client, Way::ToClient) => self.epochs[index].reached_client(frame, at),
+            (End::Client, Way::ToClient) => {
+                self.epochs[index].reached_client(frame, at);
+                self.publishes.answered(&mut self.copies, index, &frame.args, at);
+            }
         }
-        if way == Way::ToClient {
-            self.assemble(conn, end, index, frame, at);
+        match way {
+            Way::ToClient => self.assemble(conn, end, index, frame, at),
+            Way::ToBroker => self.publish(conn, end, index, frame, at),
         }
+    }
+
+    /// Takes note of what the subject publishes.
+    fn publish(&mut self, conn: u64, end: End, epoch: usize, frame: &Frame, at: Mark) {
+        let whose = (conn, end, epoch);
+        let Some(copy) = self.publishes.to_broker(&mut self.copies, whose, frame, at) else {
+            return;
+        };
+        if let Some(id) = copy.id {
+            let index = self.copies.len();
+            self.message(id).copies.push(index);
+        }
+        self.copies.push(copy);
     }
 
     fn connection_frame(&mut self, conn: u64, end: End, way: Way, frame: &Frame, at: Mark) {
@@ -291,6 +331,9 @@ impl Ledger {
                     epoch.client_over.get_or_insert(at);
                 }
             }
+            (End::Broker, Way::ToBroker, Args::Close { .. }) => {
+                connection.close_arrived.get_or_insert(at);
+            }
             (End::Broker, Way::ToClient, Args::Close { code, text, .. }) => {
                 let close = (End::Broker, *code, text.clone(), at);
                 connection.close.get_or_insert(close);
@@ -304,11 +347,13 @@ impl Ledger {
                 }
             }
             (End::Broker, Way::ToClient, _) if &*frame.name == "connection.close-ok" => {
+                // What came after the request is not known to have been read.
+                let asked = connection.close_arrived.unwrap_or(at);
                 for epoch in self.epochs.iter_mut().filter(|e| e.conn == conn) {
                     // Sent when every channel had ended, which each does after all that it was sent;
                     // a channel that the broker had closed before ignored what it was sent since.
                     if epoch.broker_over.is_none() {
-                        epoch.replies.push((at, at));
+                        epoch.replies.push((asked, at));
                     }
                     epoch.broker_over.get_or_insert(at);
                 }
@@ -324,21 +369,10 @@ impl Ledger {
     fn assemble(&mut self, conn: u64, end: End, epoch: usize, frame: &Frame, at: Mark) {
         let key = (conn, frame.channel, end == End::Broker);
         match (&*frame.name, &frame.args) {
-            (_, Args::Deliver { delivery_tag: tag, redelivered, .. })
-            | (_, Args::GetOk { delivery_tag: tag, redelivered, .. }) => {
-                self.assembling.insert(key, Assembly { epoch, tag: *tag, left: None });
-                let consumer = match &frame.args {
-                    Args::Deliver { consumer_tag, .. } => consumer_tag.clone(),
-                    _ => String::new(),
-                };
-                self.epochs[epoch].deliveries.entry(*tag).or_insert_with(|| Delivery {
-                    id: None,
-                    redelivered: *redelivered,
-                    consumer,
-                    at_broker: None,
-                    at_client: None,
-                    settled: Vec::new(),
-                });
+            (_, args @ (Args::Deliver { .. } | Args::GetOk { .. })) => {
+                let Some((tag, delivery)) = self.epochs[epoch].begins(args, end) else { return };
+                self.assembling.insert(key, Assembly { epoch, tag, left: None });
+                self.epochs[epoch].deliveries.entry(tag).or_insert(delivery);
             }
             ("header", Args::Header { body_size, message_id, .. }) => {
                 let Some(assembly) = self.assembling.get_mut(&key) else { return };
@@ -365,24 +399,24 @@ impl Ledger {
         let Some(delivery) = self.epochs[epoch].deliveries.get_mut(&tag) else { return };
         let first = delivery.at_broker.is_none() && delivery.at_client.is_none();
         let id = delivery.id.filter(|_| first);
+        let (named, counts) = (delivery.id, !delivery.foreign);
+        let automatic = delivery.automatic;
+        match end {
+            End::Client => delivery.at_client = Some(at),
+            End::Broker => delivery.at_broker = Some(at),
+        }
+        if let Some(id) = named.filter(|_| counts && first) {
+            self.set_aside.remove(&id);
+        }
         match end {
             End::Client => {
-                delivery.at_client = Some(at);
-                self.delivered += 1;
-                let (id, tag) = (delivery.id, delivery.consumer.clone());
-                let automatic =
-                    self.epochs[epoch].consumers.iter().any(|c| c.no_ack && c.tag == tag);
-                if let Some(id) = id.filter(|_| automatic) {
-                    self.done_by_the_wire(id);
+                self.delivered += u32::from(counts);
+                if automatic {
+                    self.let_go(epoch, tag);
                 }
             }
             End::Broker => {
-                delivery.at_broker = Some(at);
-                if let Some(id) = delivery.id
-                    && self.epochs[epoch].consumers.iter().any(|c| !c.no_ack)
-                {
-                    self.unsettled.insert(id);
-                }
+                self.unsettled.extend(named.filter(|_| counts && !automatic));
             }
         }
         if let Some(id) = id {

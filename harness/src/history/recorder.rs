@@ -62,6 +62,11 @@ impl Recorder {
         Ok(Recorder { shared: Arc::new(shared) })
     }
 
+    /// The run is about this queue.
+    pub fn about(&self, queue: &str) {
+        self.state().ledger.about(queue);
+    }
+
     /// Records what happens now.
     pub fn record(&self, what: What) {
         self.record_at(Instant::now(), what);

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::defect::Defect;
 use super::line::{Line, within};
-use super::{ack_multiple, deaf_heartbeats, left_behind, resurrects, silence_unnoticed};
+use super::{ack_multiple, deaf_heartbeats, left_behind, odd, resurrects, silence_unnoticed};
 use crate::subject::{BackoffPromise, Jitter, Job, Running};
 
 /// How long connecting, setting up a consumer, and each step of closing may take.
@@ -37,6 +37,8 @@ const BASE: Duration = Duration::from_millis(50);
 const WEDGED_AFTER: usize = 150;
 /// Channels of each worker of one that multiplies its prefetch.
 const CHANNELS: u16 = 5;
+/// What one with a prefetch of its own asks for.
+const OWN_PREFETCH: u16 = 3;
 /// The longest delay.
 const CAP: Duration = Duration::from_millis(400);
 
@@ -227,18 +229,62 @@ impl Worker {
         }
     }
 
+    /// Its habit.
+    pub(super) fn defect(&self) -> Defect {
+        self.body.defect
+    }
+
+    /// Its orders.
+    pub(super) fn job(&self) -> &Job {
+        &self.body.job
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(&self) -> Result<Channel, lapin::Error> {
+        self.line.connection.create_channel().await
+    }
+
+    /// Whether it is to take no more messages.
+    pub(super) fn leaves(&self) -> bool {
+        self.leave.is_cancelled()
+    }
+
+    /// Waits until it is to take no more.
+    pub(super) async fn left(&self) {
+        self.leave.cancelled().await;
+    }
+
+    /// The broker answers: the connection is one that works.
+    pub(super) fn has_consumed(&self) {
+        self.consumed.store(true, Ordering::Relaxed);
+    }
+
     async fn consume(&self) -> Result<(), lapin::Error> {
-        let (channel, mut consumer) = tokio::select! {
+        if self.body.defect == Defect::Polls {
+            return odd::poll(self).await;
+        }
+        let (channel, mut consumer, control) = tokio::select! {
             biased;
             () = self.leave.cancelled() => return Ok(()),
             opened = self.step(self.open()) => opened?,
         };
-        self.consumed.store(true, Ordering::Relaxed);
+        self.has_consumed();
+        tokio::select! {
+            worked = self.work_on(&channel, &mut consumer) => worked,
+            () = odd::listen(control) => Ok(()),
+        }
+    }
+
+    async fn work_on(
+        &self,
+        channel: &Channel,
+        consumer: &mut Consumer,
+    ) -> Result<(), lapin::Error> {
         if self.body.defect == Defect::AckMultiple {
-            ack_multiple::consume(self, &channel, &mut consumer).await?;
+            ack_multiple::consume(self, channel, consumer).await?;
         } else {
-            while let Some(delivery) = self.next(&mut consumer).await {
-                self.take(&channel, delivery?).await?;
+            while let Some(delivery) = self.next(consumer).await {
+                self.take(channel, delivery?).await?;
             }
         }
         if !self.leave.is_cancelled() {
@@ -248,7 +294,7 @@ impl Worker {
         while self.body.defect == Defect::LosesPrefetched
             && let Some(Some(Ok(delivery))) = consumer.next().now_or_never()
         {
-            self.ack(&channel, delivery.delivery_tag).await?;
+            self.ack(channel, delivery.delivery_tag).await?;
         }
         // Unsettled deliveries go back to the queue as the channel closes.
         self.step(channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await?;
@@ -267,12 +313,15 @@ impl Worker {
         }
     }
 
-    async fn open(&self) -> Result<(Channel, Consumer), lapin::Error> {
+    async fn open(&self) -> Result<(Channel, Consumer, Option<Consumer>), lapin::Error> {
         let Body { job, defect, lost, acked, .. } = &*self.body;
         let channel = self.line.connection.create_channel().await?;
         if *defect != Defect::QosForgotten || !lost.is_cancelled() {
-            channel.basic_qos(job.prefetch, BasicQosOptions::default()).await?;
+            let own = *defect == Defect::OwnPrefetch;
+            let prefetch = if own { OWN_PREFETCH } else { job.prefetch };
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         }
+        let control = odd::open(self, &channel).await?;
         let options =
             BasicConsumeOptions { no_ack: *defect == Defect::AutoAck, ..Default::default() };
         let (queue, tag) = (job.queue.as_str().into(), format!("worker-{}", self.number).into());
@@ -283,7 +332,7 @@ impl Worker {
             channel.basic_ack(tag, BasicAckOptions::default()).await?;
             acked().remove(&self.number);
         }
-        Ok((channel, consumer))
+        Ok((channel, consumer, control))
     }
 
     /// The next delivery; `None` when there will be none.
@@ -313,8 +362,15 @@ impl Worker {
     }
 
     /// Handles a message unless it was handled before, then acks it.
-    async fn take(&self, channel: &Channel, delivery: Delivery) -> Result<(), lapin::Error> {
+    pub(super) async fn take(
+        &self,
+        channel: &Channel,
+        delivery: Delivery,
+    ) -> Result<(), lapin::Error> {
         let defect = self.body.defect;
+        if odd::take(self, channel, &delivery).await? {
+            return Ok(());
+        }
         let tag = delivery.delivery_tag;
         if defect == Defect::EarlyAck {
             self.ack(channel, tag).await?;

@@ -1,4 +1,4 @@
-//! The habits a mutant can have: exactly one each.
+//! The habits a mutant can have, and those of consumers that are odd and right: exactly one each.
 //!
 //! Owns their names and what each means at the place where [`body`](super::body) asks for it. Where a
 //! habit takes more than a line it has a file of its own.
@@ -84,4 +84,20 @@ pub(super) enum Defect {
     SecondStopIgnored,
     /// After the end something dials once more.
     Resurrects,
+
+    // --- odd, and right ---
+    /// What fails is published again to the same queue, confirmed, and acked.
+    RetriesByCopy,
+    /// The same, by way of a queue that delays it.
+    DelaysByCopy,
+    /// What fails is published to a queue of its own, confirmed, and acked.
+    SetsAside,
+    /// What fails is rejected, and dead-lettered.
+    Rejects,
+    /// basic.get instead of basic.consume.
+    Polls,
+    /// A control queue beside the work.
+    ListensToControl,
+    /// A prefetch of its own choice.
+    OwnPrefetch,
 }

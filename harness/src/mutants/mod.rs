@@ -4,7 +4,7 @@
 //! Owns the catalogue: each mutant with its habit, the real bugs it stands for, and the scenario and
 //! checker that must catch it. In reading order: the consumer they are all made of, correct without a
 //! defect ([`body`], the [`control`]), its connection ([`line`]), the defects ([`defect`]), and the
-//! habits that take more than a line. A mutant differs from the control in one habit, so that its catch
+//! habits that take more than a line; and [`INNOCENTS`], whose habits are [`odd`] and right. A mutant differs from the control in one habit, so that its catch
 //! is not luck. No checker knows a mutant.
 
 mod ack_multiple;
@@ -13,6 +13,7 @@ mod deaf_heartbeats;
 mod defect;
 mod left_behind;
 mod line;
+mod odd;
 mod resurrects;
 mod silence_unnoticed;
 
@@ -40,6 +41,60 @@ pub struct Mutant {
 pub fn control() -> Entrant {
     entrant("control", Defect::None)
 }
+
+/// A consumer that is odd, and right.
+#[derive(Clone, Copy, Debug)]
+pub struct Innocent {
+    /// Its name.
+    pub name: &'static str,
+    /// What is odd about it, in one sentence.
+    pub habit: &'static str,
+    /// Makes it.
+    pub make: fn() -> Entrant,
+}
+
+/// Consumers that do things in another way than most, and lose nothing by it. Nothing may be found wrong with them.
+pub const INNOCENTS: &[Innocent] = &[
+    Innocent {
+        name: "retries-by-copy",
+        habit: "publishes what failed to the same queue again, and acks when that is confirmed",
+        make: || entrant("retries-by-copy", Defect::RetriesByCopy),
+    },
+    Innocent {
+        name: "delays-by-copy",
+        habit: "the same, by way of a queue that gives it back after a while",
+        make: || entrant("delays-by-copy", Defect::DelaysByCopy),
+    },
+    Innocent {
+        name: "sets-aside",
+        habit: "publishes what failed to a queue of its own, and acks when that is confirmed",
+        make: || entrant("sets-aside", Defect::SetsAside),
+    },
+    Innocent {
+        name: "rejects",
+        habit: "rejects what failed, which goes to the dead-letter queue",
+        make: || entrant("rejects", Defect::Rejects),
+    },
+    Innocent {
+        name: "polls",
+        habit: "polls with basic.get instead of subscribing",
+        make: || entrant("polls", Defect::Polls),
+    },
+    Innocent {
+        name: "listens-to-control",
+        habit: "listens to an exclusive queue of its own without acknowledgements, beside the work",
+        make: || entrant("listens-to-control", Defect::ListensToControl),
+    },
+    Innocent {
+        name: "own-prefetch",
+        habit: "asks for another prefetch than it is told, and does not promise to keep to that",
+        make: || {
+            let entrant = entrant("own-prefetch", Defect::OwnPrefetch);
+            let promises = Promises { prefetch: false, ..entrant.promises.clone() };
+            Entrant { promises, ..entrant }
+        },
+    },
+];
 
 /// The mutant of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
@@ -332,6 +387,7 @@ mod tests {
     fn names_are_unique_and_lead_to_their_mutants() {
         let names: BTreeSet<&str> = MUTANTS.iter().map(|m| m.name).collect();
         assert_eq!(names.len(), MUTANTS.len());
+        assert!(INNOCENTS.iter().all(|i| (i.make)().name == i.name && !names.contains(i.name)));
         for mutant in MUTANTS {
             assert_eq!((mutant.make)().name, mutant.name);
             assert_eq!(find(mutant.name).map(|m| m.name), Some(mutant.name));

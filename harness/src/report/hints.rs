@@ -74,7 +74,7 @@ fn of(played: &Played) -> Vec<String> {
     let told = plan.scenario.subject.prefetch;
     if let Some(own) = seen.prefetch.filter(|own| fails("I8") && *own != told) {
         hints.push(format!(
-            "it asks for a prefetch of {own}, and was told another by GAUNTLET_PREFETCH; if it is to choose its own: --no-prefetch"
+            "it asks for a prefetch of {own}, and was told another by GAUNTLET_PREFETCH; if it is to choose its own, do not promise to keep to it (`--prefetch`)"
         ));
     }
     if fails("I5") && seen.no_ack {
@@ -166,7 +166,7 @@ mod tests {
 
     /// What is said of a command whose run was this.
     fn said(tale: &mut Tale) -> Vec<String> {
-        tale.promises = Promises::of_a_process();
+        tale.promises = Promises { prefetch: true, ..Promises::of_a_process() };
         let (plan, history) = tale.told();
         let plan = crate::plan::Plan { command: Some("worker".into()), ..plan };
         let judgement = judge(&plan, &history);

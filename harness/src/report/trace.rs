@@ -148,6 +148,9 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
         What::QueueCounted { queue, ready } => {
             ("- broker", None, format!("{ready} messages are left in {queue}"))
         }
+        What::QueueAbsent { queue } => {
+            ("- broker", None, format!("there is no queue {queue}, to which copies went"))
+        }
         What::Wire { conn, end, way, frame } => {
             return (format!("{way} {}", tap(*end)), Some(*conn), frame.to_string());
         }
@@ -282,6 +285,7 @@ fn subject_end(how: &SubjectEnd) -> String {
     match how {
         SubjectEnd::Clean => "ended".into(),
         SubjectEnd::Failed(why) => format!("gave up: {why}"),
+        SubjectEnd::Terminated(how) => format!("ended as asked: {how}"),
         SubjectEnd::Panicked(why) => format!("panicked: {why}"),
         SubjectEnd::Overran => "did not end in time".into(),
     }

@@ -1,10 +1,28 @@
-//! What the broker holds for the subject: in steady state, and after everything was handled.
+//! What the broker holds for the subject: in steady state, and after everything was handled; and copies of messages
+//! that the subject has put aside for a while.
+
+use std::time::Duration;
 
 use super::{RunError, SETTLE_BOUND, Stage};
-use crate::history::Moment;
+use crate::conductor::alive;
+use crate::history::ledger::Ledger;
+use crate::history::{Moment, Progress};
 use crate::probe::Holds;
 
+/// A copy of a message that waits in a queue of the subject's own may take so long to come back.
+const COPIES_RETURN: Duration = Duration::from_secs(5);
+
 impl Stage<'_> {
+    /// A message whose copy the subject put somewhere may come back for another try. One that does not stays where the
+    /// copy is, so this is no condition of the drain.
+    pub(super) async fn copies_come_back(&self) {
+        let back = |l: &Ledger| {
+            let copies = l.may_come_back();
+            alive(l, Progress::when(copies == 0, || format!("{copies} copies to come back")))
+        };
+        _ = self.recorder.until(COPIES_RETURN, back).await;
+    }
+
     /// Asks the broker what it holds once the subject consumes. Its figures lag, so it is asked until they are
     /// the usual ones, or do not change any more.
     pub(super) async fn steady_state(&mut self) -> Result<(), RunError> {

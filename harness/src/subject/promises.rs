@@ -20,7 +20,7 @@ pub struct Promises {
     pub reports_handling: bool,
     /// It reports every attempt to connect.
     pub reports_attempts: bool,
-    /// Its prefetch is the one it was told.
+    /// Its prefetch is the one it was told. Without this it is held to its own.
     pub prefetch: bool,
     /// It keeps to the heartbeat it was told.
     pub heartbeats: bool,
@@ -141,6 +141,7 @@ impl Promises {
         Promises {
             dedups: false,
             reports_handling: false,
+            prefetch: false,
             heartbeats: false,
             refused: Refused::Either,
             reports_when_seen: true,

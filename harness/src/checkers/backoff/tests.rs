@@ -252,3 +252,45 @@ fn a_wait_for_a_cpu_is_not_the_subjects() {
         tale.at(3252.0).what(What::Accepted { conn: 3 }).rst(3).expect(&CHECKER, expect);
     }
 }
+
+/// So many copies lose their connections at once, and try again after these pauses, each of them.
+fn copies(n: u16, pauses: &[f64]) -> Tale {
+    let mut tale = Tale::new();
+    tale.promises.backoff = Some(promise(Jitter::None));
+    tale.scenario.subject.copies = n;
+    let mut at = 0.0;
+    for (round, pause) in std::iter::once(&0.0).chain(pauses).enumerate() {
+        at += pause;
+        for copy in 0..n {
+            let conn = round as u64 * u64::from(n) + u64::from(copy);
+            tale.at(at + f64::from(copy)).what(What::Accepted { conn }).rst(conn);
+        }
+    }
+    tale
+}
+
+#[test]
+fn attempts_of_several_copies_are_not_those_of_one() {
+    copies(6, &[1000.0, 2000.0, 4000.0]).expect(&CHECKER, NotAtStake);
+    // Each as fast as one may, and all together faster than all may.
+    copies(6, &[60.0; 30]).expect(&CHECKER, NotAtStake);
+    copies(6, &[45.0; 30]).expect(&CHECKER, Fail);
+    copies(1, &[45.0; 30]).expect(&CHECKER, Fail);
+}
+
+#[test]
+fn a_process_that_takes_another_s_place_starts_from_the_beginning() {
+    let told = |replaced: bool| {
+        let mut tale = Tale::new();
+        tale.promises.backoff = Some(promise(Jitter::None));
+        tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
+        tale.at(1000.0).rst(1);
+        if replaced {
+            tale.what(What::ProcessStarted { copy: 2, pid: 8 });
+        }
+        tale.at(4000.0).connect(2, 10).consume(2, 1, 8);
+        tale
+    };
+    told(true).expect(&CHECKER, NotAtStake);
+    told(false).expect(&CHECKER, Fail);
+}

@@ -6,6 +6,9 @@ use gauntlet_network::{Args, End, Frame};
 
 use super::life::Mark;
 
+/// One that polls asks again within this, in nanoseconds; one that does not is no longer consuming.
+pub const POLLS_WITHIN: u64 = 10_000_000_000;
+
 /// One opening of one channel of one connection: what a delivery tag is scoped to.
 #[derive(Clone, Debug)]
 pub struct Epoch {
@@ -19,6 +22,10 @@ pub struct Epoch {
     pub qos: Vec<(Mark, u16)>,
     /// Consumers, in order.
     pub consumers: Vec<Consumer>,
+    /// Each basic.get, in order.
+    pub polls: Vec<Poll>,
+    /// Settlements and publishes take effect together, at tx.commit.
+    pub transacted: bool,
     /// Deliveries by tag.
     pub deliveries: BTreeMap<u64, Delivery>,
     /// Acks, nacks and rejects in the order the subject sent them.
@@ -37,6 +44,12 @@ pub struct Epoch {
     arrived: usize,
     /// What limits the broker's credit, as it reached the broker's end.
     credit: Credit,
+    /// The queue under test.
+    under_test: String,
+    /// The queue declared last on the channel, which an empty name means (AMQP 0-9-1, queue.name).
+    declared: String,
+    /// So many of the polls were answered, at the subject's end and at the broker's.
+    answered: (usize, usize),
 }
 
 /// What reached the broker's end that decides how much it may send.
@@ -55,6 +68,8 @@ pub struct Consumer {
     pub asked: Mark,
     /// The queue it asked for.
     pub queue: String,
+    /// Whether that is the queue under test; any other is the subject's own business.
+    pub under_test: bool,
     /// Whether it asked for no acknowledgements.
     pub no_ack: bool,
     /// basic.consume-ok at the subject's end.
@@ -65,6 +80,19 @@ pub struct Consumer {
     pub cancelled: Option<(End, Mark)>,
 }
 
+/// A basic.get on an epoch.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// At the subject's end.
+    pub asked: Mark,
+    /// Whether it asked the queue under test.
+    pub under_test: bool,
+    /// Whether it asked for no acknowledgement.
+    pub no_ack: bool,
+    /// get-ok or get-empty at the subject's end.
+    pub answered: Option<Mark>,
+}
+
 /// One delivery on an epoch.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -72,8 +100,12 @@ pub struct Delivery {
     pub id: Option<u32>,
     /// The redelivered flag on the wire.
     pub redelivered: bool,
-    /// Consumer tag.
+    /// Consumer tag; empty for one that was polled.
     pub consumer: String,
+    /// It came from another queue than the one under test: the subject's own business.
+    pub foreign: bool,
+    /// The broker waits for no settlement of it.
+    pub automatic: bool,
     /// Complete (method, header, body) at the broker's end.
     pub at_broker: Option<Mark>,
     /// Complete at the subject's end.
@@ -153,13 +185,15 @@ pub enum Fate {
 }
 
 impl Epoch {
-    pub(super) fn new(conn: u64, channel: u16, opened: Mark) -> Epoch {
+    pub(super) fn new(conn: u64, channel: u16, opened: Mark, under_test: &str) -> Epoch {
         Epoch {
             conn,
             channel,
             opened,
             qos: Vec::new(),
             consumers: Vec::new(),
+            polls: Vec::new(),
+            transacted: false,
             deliveries: BTreeMap::new(),
             settlements: Vec::new(),
             client_over: None,
@@ -168,7 +202,67 @@ impl Epoch {
             asked: VecDeque::new(),
             arrived: 0,
             credit: Credit::default(),
+            under_test: under_test.to_owned(),
+            declared: String::new(),
+            answered: (0, 0),
         }
+    }
+
+    /// The consumer that a delivery with this tag came by.
+    pub fn consumer(&self, tag: &str) -> Option<&Consumer> {
+        self.consumers.iter().rfind(|c| c.tag == tag)
+    }
+
+    /// The queue that a name means on this channel.
+    fn named(&self, queue: &str) -> String {
+        if queue.is_empty() { self.declared.clone() } else { queue.to_owned() }
+    }
+
+    /// A delivery that begins to arrive at one end: by which consumer or which poll it comes.
+    pub(super) fn begins(&self, args: &Args, end: End) -> Option<(u64, Delivery)> {
+        let (tag, redelivered, consumer, foreign, automatic) = match args {
+            Args::Deliver { delivery_tag, redelivered, consumer_tag, .. } => {
+                let by = self.consumer(consumer_tag);
+                let foreign = by.is_some_and(|c| !c.under_test);
+                let automatic = by.is_some_and(|c| c.no_ack);
+                (*delivery_tag, *redelivered, consumer_tag.clone(), foreign, automatic)
+            }
+            Args::GetOk { delivery_tag, redelivered, .. } => {
+                let (at_client, at_broker) = self.answered;
+                // The answer has been counted.
+                let index = if end == End::Client { at_client } else { at_broker };
+                let by = index.checked_sub(1).and_then(|i| self.polls.get(i));
+                let foreign = by.is_some_and(|p| !p.under_test);
+                let automatic = by.is_some_and(|p| p.no_ack);
+                (*delivery_tag, *redelivered, String::new(), foreign, automatic)
+            }
+            _ => return None,
+        };
+        let (id, at_broker, at_client, settled) = (None, None, None, Vec::new());
+        let delivery = Delivery {
+            id,
+            redelivered,
+            consumer,
+            foreign,
+            automatic,
+            at_broker,
+            at_client,
+            settled,
+        };
+        Some((tag, delivery))
+    }
+
+    /// Whether it is consuming the queue under test now: subscribed, polling, or at work on what it polled.
+    pub(super) fn consumes(&self, now: u64) -> bool {
+        let subscribed = |c: &Consumer| c.under_test && c.ok.is_some() && c.cancelled.is_none();
+        let polled = self.polls.iter().rfind(|p| p.under_test && p.answered.is_some());
+        let lately = |p: &Poll| now.saturating_sub(p.asked.ns) <= POLLS_WITHIN;
+        let held = |d: &Delivery| {
+            d.consumer.is_empty() && !d.foreign && d.at_client.is_some() && d.settled.is_empty()
+        };
+        self.consumers.iter().any(subscribed)
+            || polled.is_some_and(lately)
+            || (polled.is_some() && self.deliveries.values().any(held))
     }
 
     /// The prefetch in force for its consumers; `None` when it never was limited.
@@ -176,18 +270,30 @@ impl Epoch {
         self.qos.last().map(|(_, n)| *n).filter(|n| *n > 0)
     }
 
-    /// The messages that an ack covers.
-    pub(super) fn sent(&mut self, frame: &Frame, at: Mark) -> Vec<u32> {
+    /// The tags that a settlement covers.
+    pub(super) fn sent(&mut self, frame: &Frame, at: Mark) -> Vec<u64> {
         match &frame.args {
             Args::Qos { prefetch_count, .. } => self.qos.push((at, *prefetch_count)),
-            Args::Consume { queue, no_ack, consumer_tag, .. } => self.consumers.push(Consumer {
-                asked: at,
-                queue: queue.clone(),
-                no_ack: *no_ack,
-                ok: None,
-                tag: consumer_tag.clone(),
-                cancelled: None,
-            }),
+            // One that the broker is to name is known by the answer.
+            Args::Declare { queue, .. } => self.declared.clone_from(queue),
+            Args::Consume { queue, no_ack, consumer_tag, .. } => {
+                let queue = self.named(queue);
+                let under_test = queue == self.under_test;
+                self.consumers.push(Consumer {
+                    asked: at,
+                    queue,
+                    under_test,
+                    no_ack: *no_ack,
+                    ok: None,
+                    tag: consumer_tag.clone(),
+                    cancelled: None,
+                });
+            }
+            Args::Get { queue, no_ack } => {
+                let under_test = self.named(queue) == self.under_test;
+                let (no_ack, answered) = (*no_ack, None);
+                self.polls.push(Poll { asked: at, under_test, no_ack, answered });
+            }
             Args::Cancel { consumer_tag } => self.cancelled(consumer_tag, End::Client, at),
             Args::Close { .. } => {
                 self.client_over.get_or_insert(at);
@@ -195,12 +301,10 @@ impl Epoch {
             args => {
                 if let Some((kind, tag, multiple)) = settlement(args) {
                     self.settle(kind, tag, multiple, at);
-                    if kind == Settle::Ack {
-                        let covers = self.settlements.last().map(|s| &s.covers[..]);
-                        let id = |tag: &u64| self.deliveries.get(tag)?.id;
-                        return covers.unwrap_or_default().iter().filter_map(id).collect();
-                    }
+                    let covers = self.settlements.last().map(|s| s.covers.clone());
+                    return covers.unwrap_or_default();
                 }
+                self.transacted |= &*frame.name == "tx.select";
             }
         }
         Vec::new()
@@ -223,20 +327,20 @@ impl Epoch {
         self.settlements.push(settlement);
     }
 
-    /// The messages that a settlement, whole at the broker's end, covers.
-    pub(super) fn reached_broker(&mut self, frame: &Frame, at: Mark) -> Vec<u32> {
-        let mut settled = Vec::new();
+    /// A settlement that is whole at the broker's end now, as an index.
+    pub(super) fn reached_broker(&mut self, frame: &Frame, at: Mark) -> Option<usize> {
+        let mut settled = None;
         if let Some((kind, tag, multiple)) = settlement(&frame.args) {
-            let same = |s: &&mut Settlement| {
+            let same = |s: &Settlement| {
                 s.at_broker.is_none() && (s.kind, s.tag, s.multiple) == (kind, tag, multiple)
             };
             // They arrive as they were sent, so all before the first that has not arrived need not be looked at.
             let (sent, arrived) = (&mut self.settlements, &mut self.arrived);
             *arrived += sent[*arrived..].iter().take_while(|s| s.at_broker.is_some()).count();
-            if let Some(s) = sent[*arrived..].iter_mut().find(same) {
+            let from = *arrived;
+            if let Some((i, s)) = sent[from..].iter_mut().enumerate().find(|(_, s)| same(s)) {
                 s.at_broker = Some(at);
-                let deliveries = &self.deliveries;
-                settled.extend(s.covers.iter().filter_map(|tag| deliveries.get(tag)?.id));
+                settled = Some(from + i);
             }
         }
         match &frame.args {
@@ -265,15 +369,38 @@ impl Epoch {
         if matches!(frame.args, Args::Close { .. }) || &*frame.name == "channel.close-ok" {
             self.broker_over.get_or_insert(at);
         }
+        match &frame.args {
+            Args::ConsumeOk { consumer_tag } => _ = self.confirmed(consumer_tag),
+            _ if is_poll_s_answer(&frame.name) => self.answered.1 += 1,
+            _ => {}
+        }
+    }
+
+    /// The consumer that a consume-ok is about; from now on it has its tag.
+    fn confirmed(&mut self, tag: &str) -> Option<&mut Consumer> {
+        let waiting = |c: &Consumer, tag: &str| c.ok.is_none() && c.tag == tag;
+        let i = self.consumers.iter().position(|c| waiting(c, tag));
+        let i = i.or_else(|| self.consumers.iter().position(|c| waiting(c, "")))?;
+        let consumer = &mut self.consumers[i];
+        tag.clone_into(&mut consumer.tag);
+        Some(consumer)
     }
 
     pub(super) fn reached_client(&mut self, frame: &Frame, at: Mark) {
         match &frame.args {
             Args::ConsumeOk { consumer_tag } => {
-                if let Some(c) = self.consumers.iter_mut().find(|c| c.ok.is_none()) {
+                if let Some(c) = self.confirmed(consumer_tag) {
                     c.ok = Some(at);
-                    c.tag.clone_from(consumer_tag);
                 }
+            }
+            Args::DeclareOk { queue, .. } if self.declared.is_empty() => {
+                self.declared.clone_from(queue);
+            }
+            _ if is_poll_s_answer(&frame.name) => {
+                if let Some(poll) = self.polls.get_mut(self.answered.0) {
+                    poll.answered = Some(at);
+                }
+                self.answered.0 += 1;
             }
             Args::Cancel { consumer_tag } => self.cancelled(consumer_tag, End::Broker, at),
             Args::Close { .. } => {
@@ -337,6 +464,10 @@ fn settlement(args: &Args) -> Option<(Settle, u64, bool)> {
         Args::Recover { .. } => Some((Settle::Nack { requeue: true }, 0, true)),
         _ => None,
     }
+}
+
+fn is_poll_s_answer(name: &str) -> bool {
+    matches!(name, "basic.get-ok" | "basic.get-empty")
 }
 
 /// Methods that the broker answers, on the channel, after all that came before them.

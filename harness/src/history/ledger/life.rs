@@ -33,6 +33,8 @@ pub struct Message {
     /// Its deliveries, as (index into [`Ledger::epochs`], delivery tag), in order of arrival at the
     /// broker's tap (at the subject's, where the broker's end has none).
     pub deliveries: Vec<(usize, u64)>,
+    /// The subject's own publishes with its id, as indexes into [`Ledger::copies`], in order.
+    pub copies: Vec<usize>,
     /// Its handlings, in order of their start.
     pub handlings: Vec<Handling>,
     /// Its effects.
@@ -78,6 +80,8 @@ pub struct Connection {
     pub heard: Option<Mark>,
     /// connection.close, as (who sent it, code, text, when at the tap nearest to its sender).
     pub close: Option<(End, u16, String, Mark)>,
+    /// The subject's connection.close, at the broker's end.
+    pub close_arrived: Option<Mark>,
     /// The subject closed its side of the socket, or the link closed towards it.
     pub client_over: Option<Mark>,
     /// The subject's own FIN or RST: it let go of the socket.

@@ -15,6 +15,8 @@ use super::output::{Log, Output};
 use crate::broker::Lease;
 use crate::subject::Job;
 
+const SIGTERM: i32 = 15;
+
 /// Why a copy may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -68,6 +70,12 @@ pub(super) fn start(
     Ok((child, Copy { pid, due: Due::Stay, out, err, health, with_it: Vec::new() }))
 }
 
+/// Whether it is the end that SIGTERM brings about: by the signal itself, or with the exit code that stands for it, as
+/// every JVM has it.
+pub(super) fn by_request(status: &ExitStatus) -> bool {
+    status.code() == Some(128 + SIGTERM) || status.signal() == Some(SIGTERM)
+}
+
 /// `exit code 1`, `killed by signal 9 (SIGKILL)`.
 pub(super) fn in_words(status: &io::Result<ExitStatus>) -> String {
     let status = match status {
@@ -104,6 +112,8 @@ mod tests {
         assert_eq!(words(0), "exit code 0");
         assert_eq!(words(3 << 8), "exit code 3");
         assert_eq!(words(9), "killed by signal 9 (SIGKILL)");
+        let by_request = |raw| by_request(&ExitStatus::from_raw(raw));
+        assert!(by_request(15) && by_request(143 << 8) && !by_request(9) && !by_request(0));
         assert_eq!(words(15), "killed by signal 15 (SIGTERM): it has no handler for it");
     }
 }

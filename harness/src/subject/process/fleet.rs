@@ -80,6 +80,8 @@ struct State {
     /// Copies about to be started again.
     restarting: u32,
     bad: Option<String>,
+    /// How the first copy ended that did so by the request to stop itself.
+    terminated: Option<String>,
     over: bool,
 }
 
@@ -172,20 +174,24 @@ impl Fleet {
         let asked = copy.due != Due::Stay;
         self.recorder().record(What::ProcessEnded { copy: number, how: how.clone(), asked });
         let alone = state.groups.len() == 1;
+        let terminated = copy.due == Due::Stop && status.as_ref().is_ok_and(copy::by_request);
         let bad = match copy.due {
             Due::Killed => false,
-            Due::Stop => !clean,
+            Due::Stop => !clean && !terminated,
             Due::Stay => !clean || !alone,
         };
-        if bad {
+        if bad || terminated {
             let which = if alone { String::new() } else { format!("copy {number}: ") };
             let unasked = if asked || alone { "" } else { ", unasked" };
             let last = last.map(|line| format!("; its last line: {line}")).unwrap_or_default();
-            state.bad.get_or_insert(format!("{which}{how}{unasked}{last}"));
+            let words = format!("{which}{how}{unasked}{last}");
+            if bad { &mut state.bad } else { &mut state.terminated }.get_or_insert(words);
         }
         if state.copies.is_empty() && state.restarting == 0 && !state.over {
             state.over = true;
-            let how = state.bad.clone().map_or(SubjectEnd::Clean, SubjectEnd::Failed);
+            let terminated = state.terminated.clone();
+            let in_time = || terminated.map_or(SubjectEnd::Clean, SubjectEnd::Terminated);
+            let how = state.bad.clone().map_or_else(in_time, SubjectEnd::Failed);
             drop(state);
             self.end(how);
         }

@@ -4,7 +4,7 @@
 //! before it in the history: so whoever records an ack first takes what is in the pipe ([`Output::take`]). A flood
 //! costs nobody more than its own time: lines and log are bounded.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -109,8 +109,8 @@ pub(super) struct Output {
 #[derive(Default)]
 struct State {
     line: Vec<u8>,
-    /// Messages whose handler runs.
-    open: BTreeSet<u32>,
+    /// How many handlers run for each message; after a reconnect there may be two for one.
+    open: BTreeMap<u32, u32>,
     nonsense: u32,
     said_buffered: bool,
     last: Option<Instant>,
@@ -156,8 +156,10 @@ impl Output {
     pub(super) fn close(&self) {
         let mut state = self.state();
         self.take_some(&mut state, |buffer| (&self.look).read(buffer));
-        for id in std::mem::take(&mut state.open) {
-            self.recorder.record(What::HandlerEnded { id, ok: false });
+        for (id, running) in std::mem::take(&mut state.open) {
+            for _ in 0..running {
+                self.recorder.record(What::HandlerEnded { id, ok: false });
+            }
         }
     }
 
@@ -225,7 +227,7 @@ impl Output {
             }
             Line::Started(id) => {
                 let redelivered = self.redelivered(id);
-                state.open.insert(id);
+                *state.open.entry(id).or_default() += 1;
                 self.recorder.record(What::HandlerStarted { id, redelivered });
             }
             Line::Handled(id) => {
@@ -244,7 +246,11 @@ impl Output {
 
     /// A handling whose start was not reported began, as far as anybody knows, when its message arrived.
     fn begun(&self, state: &mut State, id: u32) {
-        if state.open.remove(&id) {
+        if let Some(running) = state.open.get_mut(&id) {
+            *running -= 1;
+            if *running == 0 {
+                state.open.remove(&id);
+            }
             return;
         }
         let redelivered = self.redelivered(id);
@@ -316,6 +322,20 @@ mod tests {
         ];
         assert_eq!(what, expect.iter().collect::<Vec<_>>());
         assert_eq!(log.tail(), ["hello"]);
+    }
+
+    #[tokio::test]
+    async fn handlers_that_run_at_once_for_one_message_are_counted() {
+        let twice = b"started m1\nstarted m1\nhandled m1\nhandled m1\n";
+        let (output, recorder, _) = written(twice);
+        assert_eq!(recorder.look(|l| (l.running, l.messages[&1].handlings.len())), (0, 2));
+        output.close();
+        assert_eq!(recorder.look(|l| l.messages[&1].effects.len()), 2);
+        // A copy that ends takes all of its handlers with it.
+        let (output, recorder, _) = written(b"started m1\nstarted m1\n");
+        assert_eq!(recorder.look(|l| l.running), 2);
+        output.close();
+        assert_eq!(recorder.look(|l| l.running), 0);
     }
 
     #[tokio::test]
