@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     };
     log_to_stderr(matches!(args.command, Some(Command::Proxy(_))));
     output::let_subjects_panic_quietly();
+    gauntlet_harness::limits::raise_open_files();
     match execute(args) {
         Ok(code) => code.into(),
         Err(e) => {

@@ -11,6 +11,7 @@
 //! - `external`: somebody else's broker, with its management API and its login there elsewhere.
 //! - `examples`: the example consumers in Python: the good pass, the naive one fails.
 //! - `interrupts`: runs that are told to end, or killed; nothing of them is left.
+//! - `limits`: descriptors: the limit is raised, given back to what is started, and dials come before accepts.
 //! - `processes`: commands as subjects, abusive ones above all; hazards; leagues.
 //! - `messages`: what becomes of messages that are easily lost, with the reference consumer as a library.
 //! - `networks`: a Toxiproxy behind the link: in a container before RabbitMQ, and our own before the model.
@@ -33,6 +34,7 @@ mod clients;
 mod examples;
 mod external;
 mod interrupts;
+mod limits;
 mod messages;
 mod mutants;
 mod networks;

@@ -27,9 +27,15 @@ pub struct Proxy {
 impl Proxy {
     /// Starts it on any port.
     pub async fn start(args: &[&str]) -> Proxy {
+        Proxy::start_with(args, Stdio::inherit()).await
+    }
+
+    async fn start_with(args: &[&str], stderr: Stdio) -> Proxy {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gauntlet"));
         command.args(["proxy", "-host=127.0.0.1", "-port=0"]).args(args).kill_on_drop(true);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        command.env_remove("RUST_LOG").env_remove("LOG_LEVEL");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the program starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         let read = timeout(SOON, out.read_line(&mut line)).await;
@@ -73,6 +79,40 @@ fn it_begins_with_the_proxies_of_its_file_and_ends_in_order() {
         assert!(kill.expect("there is a shell").success());
         let ended = timeout(SOON, proxy.child.wait()).await.expect("it ends").expect("it ran");
         assert_eq!(ended.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_dial_that_fails_is_logged_as_toxiproxy_does() {
+    RUNTIME.block_on(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let closed = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let config = dir.path().join("proxies.json");
+        let proxies = format!(
+            r#"[{{"name":"a","listen":"127.0.0.1:0","upstream":"{closed}"}},
+                {{"name":"b","listen":"127.0.0.1:0","upstream":"no-such-host.invalid:amqp"}}]"#
+        );
+        std::fs::write(&config, proxies).expect("a file can be written");
+        let config = format!("-config={}", config.display());
+        let mut proxy = Proxy::start_with(&[&config], Stdio::piped()).await;
+        let mut log = BufReader::new(proxy.child.stderr.take().expect("piped")).lines();
+        let listed = proxy.get("/proxies").await;
+        for (name, error) in [
+            ("a", format!("dial tcp {closed}: connect: connection refused")),
+            ("b", "dial tcp: lookup no-such-host.invalid: no such host".to_owned()),
+        ] {
+            let listen = listed.split(&format!(r#""name":"{name}","listen":""#)).nth(1);
+            let listen = listen.and_then(|rest| rest.split('"').next()).expect("it listens");
+            let mut client = TcpStream::connect(listen).await.expect("it accepts");
+            let at = client.local_addr().expect("connected");
+            assert_eq!(client.read(&mut [0]).await.ok(), Some(0), "the client is closed in order");
+            let line = timeout(SOON, log.next_line()).await.expect("a line").expect("text");
+            let line = line.expect("a line");
+            let parts = ["ERROR", "Unable to open connection to upstream", name, &error];
+            for part in parts.into_iter().chain([at.to_string().as_str()]) {
+                assert!(line.contains(part), "no {part} in {line}");
+            }
+        }
     });
 }
 

@@ -31,6 +31,9 @@ pub use toxiproxy::Toxics;
 /// How long a step's trigger may take to be met.
 pub const TRIGGER_BOUND: Duration = Duration::from_secs(30);
 
+/// What an attempt to recover may come later than the recovery that is promised.
+const ATTEMPT_GRACE: Duration = Duration::from_secs(1);
+
 /// What the schedule acts on.
 pub struct Conductor<'a> {
     /// What is to be played.
@@ -298,7 +301,7 @@ impl Conductor<'_> {
             self.usable(index);
         }
         if let Some(lasts) = step.lasts {
-            tokio::time::sleep_until(Instant::now() + lasts).await;
+            self.endure(index, step, lasts).await;
             match in_force {
                 InForce::Link(id) => {
                     let lifted = self.link.lift(id).await;
@@ -316,6 +319,24 @@ impl Conductor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for as long as the step lasts. A consumer that waits for long between its attempts has until its promised
+    /// recovery to meet what it is there to meet; and the silence that a few connections meet has shown what it can
+    /// when the subject works on another one.
+    async fn endure(&self, index: usize, step: &Step, lasts: Duration) {
+        if step.fault == Some(Fault::Ignore) && of_its_own_connection(step) {
+            let _decided_later = self.recorder.until(lasts, |l| alive(l, recovered(l))).await;
+            return;
+        }
+        tokio::time::sleep_until(Instant::now() + lasts).await;
+        let met = |l: &Ledger| alive(l, fired_times(l, index, 1));
+        let _told_by_fired = self.recorder.until(self.attempt_bound(), met).await;
+    }
+
+    /// Within this the subject makes an attempt to recover.
+    pub(crate) fn attempt_bound(&self) -> Duration {
+        self.plan.scenario.expect.recovers_within + ATTEMPT_GRACE
     }
 
     /// Lifts every fault, verified by read-back; the path is usable from here on.

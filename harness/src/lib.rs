@@ -10,6 +10,7 @@ pub mod checkers;
 mod conductor;
 pub mod history;
 pub mod judge;
+pub mod limits;
 pub mod mutants;
 pub mod network;
 mod on_subject;

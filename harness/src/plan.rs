@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::broker::BrokerFault;
+use crate::checkers::three_heartbeats;
 use crate::history::ledger::QUEUE;
 use crate::history::{Event, History, What};
-use crate::scenario::{Scenario, Step, SubjectFault, Trigger};
+use crate::scenario::{Expect, Scenario, Step, SubjectFault, Trigger};
 use crate::subject::Promises;
 
 /// The version of the plan's and the history's file format.
@@ -60,6 +61,9 @@ const CATCHES_UP: Duration = Duration::from_secs(15);
 /// What a blackhole lasts beyond the time it has to be noticed in.
 const TOLD_APART: Duration = Duration::from_secs(1);
 
+/// What a connection is left without an answer beyond the time the subject has to recover in.
+const OUTLASTS: Duration = Duration::from_secs(2);
+
 /// The scenario, with its bounds as wide as the subject's promises.
 fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
     let mut scenario = scenario.clone();
@@ -80,18 +84,50 @@ fn held_to(scenario: &Scenario, promises: &Promises) -> Scenario {
             *rate = rate.min(f64::from(workload.messages) / lasts);
         }
     }
-    if let Some(bound) = promises.notices_within {
+    held_to_notice(&mut scenario, promises);
+    outlast(&mut scenario);
+    let expect = &mut scenario.expect;
+    if let Some(bound) = promises.stops_within {
+        expect.stops_within = expect.stops_within.max(bound);
+    }
+    scenario
+}
+
+/// Where a silent peer is to be noticed: a cable stays pulled until that has to have happened, and where the flow is
+/// forgotten, recovery begins with it.
+fn held_to_notice(scenario: &mut Scenario, promises: &Promises) {
+    let bound = promises
+        .notices_within
+        .unwrap_or_else(|| Duration::from_nanos(three_heartbeats(scenario.subject.heartbeat)));
+    let tells = promises.heartbeats && scenario.decides.iter().any(|d| d == "I16");
+    if tells || promises.notices_within.is_some() {
         let holes =
             scenario.steps.iter_mut().filter(|s| matches!(s.fault, Some(Fault::Blackhole { .. })));
         for lasts in holes.filter_map(|step| step.lasts.as_mut()) {
             *lasts = (*lasts).max(bound + TOLD_APART);
         }
     }
-    let expect = &mut scenario.expect;
-    if let Some(bound) = promises.stops_within {
-        expect.stops_within = expect.stops_within.max(bound);
+    let forgets = scenario
+        .steps
+        .iter()
+        .any(|s| matches!(s.fault, Some(Fault::Blackhole { resume: false, .. })));
+    let said = promises.notices_within.is_some() || promises.recovers_within.is_some();
+    if forgets && said {
+        let expect = &mut scenario.expect;
+        let comes_back = promises.recovers_within.unwrap_or(Expect::default().recovers_within);
+        expect.recovers_within = expect.recovers_within.max(bound + comes_back);
+        expect.drains_within = expect.drains_within.max(expect.recovers_within + CATCHES_UP);
     }
-    scenario
+}
+
+/// A connection that is never answered is not answered for longer than the subject has to recover: one that waits for
+/// an answer for ever is to be told from one that does not.
+fn outlast(scenario: &mut Scenario) {
+    let bound = scenario.expect.recovers_within + OUTLASTS;
+    let of_some = |s: &&mut Step| s.fault == Some(Fault::Ignore) && s.connections.is_some();
+    for lasts in scenario.steps.iter_mut().filter(of_some).filter_map(|s| s.lasts.as_mut()) {
+        *lasts = (*lasts).max(bound);
+    }
 }
 
 impl Plan {
@@ -150,10 +186,12 @@ impl Plan {
         self.steps.iter().any(|s| s.subject == Some(SubjectFault::Stop))
     }
 
-    /// Messages to be kept for when a broker that goes down is back.
+    /// Messages to be kept for when a broker that goes down, or a queue that is deleted, is back.
     pub fn reserve(&self) -> u32 {
         let down = |fault: &BrokerFault| {
-            matches!(fault, BrokerFault::Restart | BrokerFault::RestartApp | BrokerFault::Kill)
+            let down =
+                matches!(fault, BrokerFault::Restart | BrokerFault::RestartApp | BrokerFault::Kill);
+            down || *fault == BrokerFault::DeleteQueue
         };
         let goes_down = self.steps.iter().filter_map(|s| s.broker.as_ref()).any(down);
         if goes_down { self.scenario.workload.messages / 10 } else { 0 }
@@ -169,3 +207,6 @@ impl Plan {
         Duration::from_secs(self.scenario.subject.heartbeat.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub mod wire;
 
 pub mod seed;
 
+mod address;
+
 pub mod amqp;
 
 mod serde_duration;

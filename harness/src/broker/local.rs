@@ -24,6 +24,7 @@ use super::reaper::Reaper;
 use super::server::Programs;
 use super::wait::{Not, until, with_log};
 use super::{BrokerError, Restart, conf};
+use crate::limits;
 use crate::whose::group_listens;
 
 /// A node asked to stop; with many queues it was seen to take seconds.
@@ -232,7 +233,10 @@ impl Local {
         let log = self.log_file()?;
         command.stdout(log.try_clone().map_err(io("share the log file"))?).stderr(log);
         let program = command.as_std().get_program().to_string_lossy().into_owned();
-        command.spawn().map_err(io(format!("start {program}")))
+        let child = command.spawn().map_err(io(format!("start {program}")))?;
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        pid.into_iter().for_each(limits::restore_in);
+        Ok(child)
     }
 
     /// Before the node, or the node leaves one behind that serves the whole machine.

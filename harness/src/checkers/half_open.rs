@@ -2,16 +2,19 @@
 //!
 //! Judges the connections a blackhole fired on: the subject must let go of them itself, in three
 //! heartbeats and slack after the last octet it heard, or as soon as it promises. Where only the way to
-//! the broker is cut, the subject is not judged before the broker has given up.
+//! the broker is cut, the subject is not judged before the broker has given up. A cable that is back before
+//! that has nothing left to be noticed: a connection that is still held then simply goes on.
 
 use std::time::Duration;
 
-use gauntlet_network::{Fault, Way};
+use gauntlet_network::{End, Fault, Way};
 
 use super::heartbeat::{ms, slack};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Connection, Mark};
+use crate::history::{Event, What};
+use crate::scenario::Trigger;
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -28,7 +31,10 @@ pub(super) struct Hole {
     pub(super) conn: u64,
     fired: Mark,
     way: Option<Way>,
-    resume: bool,
+    /// The connection was made in it.
+    made_in_it: bool,
+    /// When it was over for this connection, and what was sent meanwhile arrived. Never, where the flow is forgotten.
+    healed: Option<Mark>,
 }
 
 /// The connections that blackholes fired on, in order of steps.
@@ -36,13 +42,14 @@ pub(super) fn holes(case: &Case<'_>) -> Vec<Hole> {
     let mut holes = Vec::new();
     for (step, planned) in case.plan.steps.iter().enumerate() {
         let Some(Fault::Blackhole { way, resume }) = planned.fault else { continue };
-        let hit = case.ledger.steps.get(&step).map(|s| &s.hit).into_iter().flatten();
-        holes.extend(hit.map(|(conn, fired)| Hole {
-            step,
-            conn: *conn,
-            fired: *fired,
-            way,
-            resume,
+        let Some(played) = case.ledger.steps.get(&step) else { continue };
+        let at_a_point = matches!(planned.when, Trigger::Frame { .. });
+        holes.extend(played.hit.iter().map(|(conn, fired)| {
+            // One that was made in the hole is asked for again and again, and completes when it is over.
+            let accepted = case.ledger.connections.get(conn).and_then(|c| c.accepted);
+            let made_in_it = !at_a_point && played.injected.is_some_and(|m| accepted > Some(m));
+            let healed = played.lifted.filter(|_| resume || made_in_it);
+            Hole { step, conn: *conn, fired: *fired, way, made_in_it, healed }
         }));
     }
     holes
@@ -50,7 +57,7 @@ pub(super) fn holes(case: &Case<'_>) -> Vec<Hole> {
 
 impl Hole {
     /// From when on the subject hears nothing; `None` while it still hears the broker.
-    fn deaf(&self, connection: &Connection) -> Option<Mark> {
+    fn deaf(&self, case: &Case<'_>, connection: &Connection) -> Option<Mark> {
         let told = match self.way {
             Some(Way::ToBroker) => {
                 let closing = connection.close.as_ref().map(|(_, _, _, at)| *at);
@@ -58,7 +65,18 @@ impl Hole {
             }
             _ => None,
         };
-        [Some(self.fired), connection.heard, told].into_iter().flatten().max()
+        let heard = match self.healed {
+            // What it has heard since it heard because the hole was over.
+            Some(healed) => self.heard_before(case, healed),
+            None => connection.heard,
+        };
+        [Some(self.fired), heard, told].into_iter().flatten().max()
+    }
+
+    fn heard_before(&self, case: &Case<'_>, healed: Mark) -> Option<Mark> {
+        let heard = |e: &&Event| matches!(&e.what, What::Wire { conn, end: End::Client, way: Way::ToClient, .. } if *conn == self.conn);
+        let before = case.history.events().iter().take_while(|e| Mark::from(*e) < healed);
+        before.filter(heard).last().map(Mark::from)
     }
 
     /// How long after that it may take the subject to notice, in nanoseconds.
@@ -67,20 +85,23 @@ impl Hole {
             (Some(_), Some(promised)) => promised.as_nanos() as u64,
             // Nothing was negotiated yet: what is left is its deadline for connecting.
             (None, _) => case.plan.scenario.expect.recovers_within.as_nanos() as u64,
-            (Some(0), None) => three(case.plan.scenario.subject.heartbeat),
+            (Some(0), None) => three_heartbeats(case.plan.scenario.subject.heartbeat),
             // Whoever settles on a longer heartbeat than it was told is held to what it was told.
-            (Some(heartbeat), None) => three(heartbeat.min(case.plan.scenario.subject.heartbeat)),
+            (Some(heartbeat), None) => {
+                three_heartbeats(heartbeat.min(case.plan.scenario.subject.heartbeat))
+            }
         }
     }
 
     /// Whether the subject may still not have noticed at this time.
     pub(super) fn excuses(&self, case: &Case<'_>, connection: &Connection, at: Mark) -> bool {
-        let deaf = self.deaf(connection).map(|m| m.ns + self.bound(case, connection));
+        let deaf = self.deaf(case, connection).map(|m| m.ns + self.bound(case, connection));
         self.fired <= at && deaf.is_none_or(|deadline| at.ns <= deadline)
     }
 }
 
-fn three(heartbeat: u16) -> u64 {
+/// Within this a silent peer is noticed by the missing heartbeats, in nanoseconds.
+pub(crate) fn three_heartbeats(heartbeat: u16) -> u64 {
     3_000_000_000 * u64::from(heartbeat) + slack(heartbeat)
 }
 
@@ -94,6 +115,8 @@ enum Judged {
     Gone,
     /// Asked to stop before it had to notice.
     Stopped,
+    /// Over before it had to be noticed.
+    Healed,
 }
 
 fn decide(case: &Case<'_>) -> Decision {
@@ -106,7 +129,8 @@ fn decide(case: &Case<'_>) -> Decision {
             "the subject does not promise heartbeats, which alone can notice a silent peer",
         );
     }
-    let (mut noticed, mut stopped, mut worst, mut unsure) = (0, 0, (0, 0), None);
+    let (mut noticed, mut stopped, mut healed) = (0, 0, 0);
+    let (mut worst, mut unsure) = ((0, 0), None);
     for hole in holes(case) {
         match judge(case, &hole) {
             Judged::Missed(decision) => return decision,
@@ -117,6 +141,7 @@ fn decide(case: &Case<'_>) -> Decision {
             }
             Judged::Gone => {}
             Judged::Stopped => stopped += 1,
+            Judged::Healed => healed += 1,
         }
     }
     match unsure {
@@ -126,6 +151,9 @@ fn decide(case: &Case<'_>) -> Decision {
         Some(unsure) => unsure,
         None if noticed == 0 && stopped > 0 => Decision::not_at_stake(format!(
             "the subject was asked to stop before it had to notice {stopped} half-open connections"
+        )),
+        None if noticed == 0 && healed > 0 => Decision::not_at_stake(format!(
+            "the blackhole was over before the subject had to notice {healed} half-open connections"
         )),
         None if noticed == 0 => Decision::unknown("no blackhole fired on a connection in use"),
         None => Decision::pass(format!(
@@ -144,7 +172,7 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
     if connection.client_over.is_some_and(|m| m < hole.fired) {
         return Judged::Gone;
     }
-    let Some(deaf) = hole.deaf(connection) else {
+    let Some(deaf) = hole.deaf(case, connection) else {
         return unsure(format!(
             "{name}: only the way to the broker was cut, and the broker did not give up"
         ));
@@ -157,14 +185,11 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
         Some(Way::ToBroker) => connection.client_left.or(connection.client_over),
         _ => connection.client_left,
     };
-    let lifted = case.ledger.steps.get(&hole.step).and_then(|s| s.lifted);
-    if let Some(at) =
-        lifted.filter(|at| hole.resume && at.ns <= deadline && left.is_none_or(|l| l > *at))
-    {
-        return unsure(format!(
-            "{name}: the blackhole was lifted {} after it fired, within the bound",
-            ms(at.ns - hole.fired.ns)
-        ));
+    // One that was not yet open had negotiated nothing: it may wait for its answer until it comes.
+    let open = !hole.made_in_it && connection.heartbeat.is_some();
+    let in_time = |at: &Mark| at.ns <= deadline || !open;
+    if hole.healed.filter(in_time).is_some_and(|at| left.is_none_or(|l| l > at)) {
+        return Judged::Healed;
     }
     if let Some(left) = before(left) {
         return match case.ledger.stop_requested.filter(|stop| *stop < left) {
@@ -233,12 +258,12 @@ fn missed(
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, End};
+    use gauntlet_network::Args;
 
     use super::super::fired::aid::{cited, steps, unfinished};
     use super::super::testing::Tale;
     use super::*;
-    use crate::history::{Ending, SubjectEnd, What};
+    use crate::history::{Ending, SubjectEnd};
     use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
 
     /// H = 2 s: 6000 ms and 500 ms of slack. The blackhole fires at 1000 ms.
@@ -341,12 +366,39 @@ mod tests {
         let mut tale = hole("");
         leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, NotAtStake);
         hole("").at(2000.0).rst(1).at(60_000.0).expect(&CHECKER, Unknown);
-        hole(", resume = true")
-            .at(2000.0)
-            .what(What::Lifted { step: 0 })
-            .at(60_000.0)
-            .expect(&CHECKER, Unknown);
-        hole("").at(2000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Fail);
+        let forgotten = &mut hole(", resume = false");
+        forgotten.at(2000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Fail);
+    }
+
+    /// The octets it hears once the cable is back say nothing of what it noticed.
+    #[test]
+    fn a_cable_that_is_back_before_the_bound_need_not_be_noticed_and_after_it_must_have_been() {
+        for (back, expect) in [(7500.0, NotAtStake), (7501.0, Fail)] {
+            let mut tale = hole("");
+            tale.at(back).what(What::Lifted { step: 0 });
+            tale.at(back + 1.0).frame(1, End::Client, Way::ToClient, 0, "heartbeat", Args::None);
+            tale.at(60_000.0).expect(&CHECKER, expect);
+        }
+        // Left after that, for whatever reason, is left too late.
+        let mut tale = hole("");
+        tale.at(8000.0).what(What::Lifted { step: 0 });
+        leaves(&mut tale, 8500.0).expect(&CHECKER, Fail);
+        // Noticed, with the cable still pulled.
+        let mut tale = hole("");
+        tale.at(7000.0).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+        tale.at(9000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn one_that_is_made_in_the_hole_may_wait_until_it_is_over() {
+        for resume in ["", ", resume = false"] {
+            let mut tale = hole(resume);
+            tale.what(What::Injected { step: 0, fault: "blackhole".into() });
+            tale.at(1100.0).what(What::Accepted { conn: 2 });
+            tale.what(What::Fired { step: 0, conn: Some(2), note: "blackhole".into() });
+            tale.at(7000.0).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+            tale.at(9000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Pass);
+        }
     }
 
     #[test]

@@ -321,7 +321,7 @@ mod tests {
             ("{ kind = \"stall\" }", Unknown),
             ("{ kind = \"stall\", way = \"to_client\" }", Fail),
             ("{ kind = \"blackhole\", resume = true }", Unknown),
-            ("{ kind = \"blackhole\" }", Fail),
+            ("{ kind = \"blackhole\", resume = false }", Fail),
         ] {
             let mut tale = told(2, &[1000.0]);
             steps(&mut tale, &format!("[[step]]\nwhen = \"idle\"\nfault = {fault}\n"));

@@ -33,6 +33,8 @@ pub(crate) mod testing;
 mod turns;
 mod wrong_message_ack;
 
+pub(crate) use half_open::three_heartbeats;
+
 use crate::history::History;
 use crate::history::ledger::Ledger;
 use crate::plan::Plan;

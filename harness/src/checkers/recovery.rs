@@ -13,7 +13,7 @@ use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Ledger, Mark, Settle, Step};
-use crate::scenario::Ends;
+use crate::scenario::{Ends, Trigger};
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -324,7 +324,11 @@ fn broken(case: &Case<'_>, index: usize, step: &Step, fired: Mark, s: &Served) -
     let others = case.ledger.steps.iter().filter(|(i, _)| **i != index).flat_map(|(_, s)| &s.fired);
     let next = others.filter(|m| **m > fired).min().copied();
     let planned = case.plan.steps.get(index).and_then(|s| s.fault.as_ref());
-    let lost = matches!(planned, Some(Fault::Blackhole { resume: false, .. }));
+    let forgets = matches!(planned, Some(Fault::Blackhole { resume: false, .. }));
+    // One that was made in the hole has no flow that could be forgotten.
+    let made_in_it = step.injected.is_some_and(|m| connection.accepted > Some(m))
+        && !matches!(case.plan.steps[index].when, Trigger::Frame { .. });
+    let lost = forgets && !made_in_it;
     (lost && !of_broker) || over([next, stopping(case)].into_iter().flatten().min())
 }
 

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::{ConductError, Conductor, TRIGGER_BOUND, alive, fired_times};
 use crate::backstage::Backstage;
 use crate::broker::{Broker, BrokerError, BrokerFault, Restart};
-use crate::history::What;
+use crate::history::ledger::Ledger;
+use crate::history::{Progress, What};
 use crate::scenario::{Step, Trigger, describe};
 
 impl Conductor<'_> {
@@ -150,6 +151,11 @@ impl Conductor<'_> {
             _ => match step.lasts {
                 Some(lasts) => {
                     tokio::time::sleep_until(Instant::now() + lasts).await;
+                    if *fault == BrokerFault::DeleteQueue {
+                        // Whose next attempt comes later than that has not met it yet.
+                        let met = |l: &Ledger| alive(l, refused_since(l, index));
+                        let _told_by_fired = self.recorder.until(self.attempt_bound(), met).await;
+                    }
                     self.end(index, fault).await?;
                 }
                 None => self.ailing.push((index, fault.clone())),
@@ -207,7 +213,7 @@ impl Conductor<'_> {
             if held { replies } else { connections }
         };
         let model = self.model(index, fault)?;
-        let bound = if wanted > 1 { TRIGGER_BOUND } else { TOUCHED };
+        let bound = if wanted > 1 { TRIGGER_BOUND } else { TOUCHED.max(self.attempt_bound()) };
         let enough = tokio::time::timeout(bound, model.until(|core| count(core) >= wanted)).await;
         let touched = model.with(|core| count(core));
         match enough {
@@ -251,6 +257,15 @@ impl Conductor<'_> {
             source: not_a_model(self.broker, fault),
         })
     }
+}
+
+/// Whether the broker has closed a channel since the step was played.
+fn refused_since(l: &Ledger, step: usize) -> Progress {
+    let since = l.steps.get(&step).and_then(|s| s.fired.first());
+    let refused = since.is_some_and(|since| {
+        l.epochs.iter().any(|e| e.broker_over.is_some_and(|over| over > *since))
+    });
+    Progress::when(refused, || "no attempt to consume was refused".to_owned())
 }
 
 /// Within this, what is in force must have been met by something.

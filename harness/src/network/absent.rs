@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use super::NetworkError;
-use super::toxic::{Stream, Toxic};
+use super::toxic::Toxic;
 
 /// There is none.
 pub struct Toxiproxy(Infallible);
@@ -58,10 +58,6 @@ impl Toxiproxy {
     }
 
     pub async fn remove(&self, _name: &str, _toxic: &str) -> Result<(), NetworkError> {
-        match self.0 {}
-    }
-
-    pub async fn received(&self, _name: &str, _stream: Stream) -> Result<u64, NetworkError> {
         match self.0 {}
     }
 }

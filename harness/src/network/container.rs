@@ -159,7 +159,7 @@ fn request(
         .with_container_name(name)
         .with_label(LABEL_RUN, run.as_str())
         .with_label(LABEL_OWNER, mark.owner.to_string())
-        .with_cmd(["-host=0.0.0.0", "-proxy-metrics"]);
+        .with_cmd(["-host=0.0.0.0"]);
     if host == Host::Here {
         // The engine chooses the ports; nobody but this machine sees them.
         let bindings: HashMap<String, Option<Vec<PortBinding>>> = ports()

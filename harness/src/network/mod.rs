@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use spec::NetworkSpec;
-use toxic::{Stream, Toxic};
+use toxic::Toxic;
 
 use crate::broker::{Broker, RunId, is_of_the_dead, owned};
 
@@ -200,11 +200,6 @@ impl Path {
     /// Takes it out of force; it is gone when it was read back.
     pub async fn remove(&self, toxic: &str) -> Result<(), NetworkError> {
         self.beyond.api.remove(&self.name, toxic).await
-    }
-
-    /// Octets that have come to a stream of it.
-    pub async fn received(&self, stream: Stream) -> Result<u64, NetworkError> {
-        self.beyond.api.received(&self.name, stream).await
     }
 
     /// Removes the way through.

@@ -1,4 +1,7 @@
 //! Which faults a Toxiproxy plays, and as what. The rest is played by the link in front of it.
+//!
+//! A blackhole is not among them: when its `timeout` toxic is removed, Toxiproxy closes every connection, which is
+//! neither a cable that is back nor a flow that was forgotten.
 
 use std::time::Duration;
 
@@ -54,11 +57,6 @@ pub enum Kind {
         /// How long.
         delay: u32,
     },
-    /// Milliseconds; 0 is for ever: a blackhole.
-    Timeout {
-        /// How long.
-        timeout: u32,
-    },
     /// Octets, and microseconds between.
     Slicer {
         /// In the mean.
@@ -84,7 +82,6 @@ impl Kind {
             }
             Kind::Bandwidth { rate } => ("bandwidth", vec![("rate", rate)]),
             Kind::SlowClose { delay } => ("slow_close", vec![("delay", delay)]),
-            Kind::Timeout { timeout } => ("timeout", vec![("timeout", timeout)]),
             Kind::Slicer { average_size, size_variation, delay } => (
                 "slicer",
                 vec![
@@ -124,7 +121,6 @@ fn of_fault(fault: &Fault) -> Option<Vec<Toxic>> {
             (way, Kind::LimitData { bytes: u32::try_from(bytes).ok()? })
         }
         Fault::SlowClose { delay } => (None, Kind::SlowClose { delay: millis(delay)? }),
-        Fault::Blackhole { way, resume: false } => (way, Kind::Timeout { timeout: 0 }),
         _ => return None,
     };
     let streams = match way {
@@ -160,21 +156,20 @@ mod tests {
             step(&format!("{idle}{{ kind = \"latency\", delay = \"200ms\" }}")),
             Some(both.to_vec())
         );
-        let hole = Toxic { stream: Stream::Upstream, kind: Kind::Timeout { timeout: 0 } };
-        assert_eq!(
-            step(&format!("{idle}{{ kind = \"blackhole\", way = \"to_broker\" }}")),
-            Some(vec![hole])
-        );
+        let pace = Toxic { stream: Stream::Upstream, kind: Kind::Bandwidth { rate: 20 } };
+        let bandwidth = "{ kind = \"bandwidth\", bytes_per_second = 20000, way = \"to_broker\" }";
+        assert_eq!(step(&format!("{idle}{bandwidth}")), Some(vec![pace]));
         for other in [
             "{ kind = \"rst\" }",
             "{ kind = \"latency\", delay = \"1500us\" }",
             "{ kind = \"bandwidth\", bytes_per_second = 1500 }",
-            "{ kind = \"blackhole\", resume = true }",
+            "{ kind = \"blackhole\" }",
+            "{ kind = \"blackhole\", way = \"to_broker\", resume = false }",
             "{ kind = \"limit\", bytes = 10 }",
         ] {
             assert_eq!(step(&format!("{idle}{other}")), None, "{other}");
         }
         let at_frame = "when = { frame = { way = \"to_client\", name = \"basic.deliver\", edge = \"after\" } }\nfault = ";
-        assert_eq!(step(&format!("{at_frame}{{ kind = \"blackhole\" }}")), None);
+        assert_eq!(step(&format!("{at_frame}{bandwidth}")), None);
     }
 }

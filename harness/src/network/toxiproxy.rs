@@ -2,7 +2,7 @@
 //!
 //! It blocks, must not be used inside a runtime, never looks at an HTTP status, and panics when the server is gone. So
 //! it lives on a plain thread that is asked one thing at a time; every change is read back; and what it lacks (removing
-//! one toxic, a toxic with a name of its own, another upstream, metrics) is asked for here by plain HTTP, with the
+//! one toxic, a toxic with a name of its own, another upstream) is asked for here by plain HTTP, with the
 //! status looked at.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -16,7 +16,7 @@ use toxiproxy_rust::client::Client;
 use toxiproxy_rust::proxy::{Proxy, ProxyPack};
 
 use super::NetworkError;
-use super::toxic::{Kind, Stream, Toxic};
+use super::toxic::{Kind, Toxic};
 
 /// One question, to the longest answer of a busy machine.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -137,13 +137,6 @@ impl Toxiproxy {
         .await
     }
 
-    /// Octets a stream of a proxy was given.
-    pub async fn received(&self, name: &str, stream: Stream) -> Result<u64, NetworkError> {
-        let proxy = name.to_owned();
-        let metrics = self.ask("read its metrics", |d| d.metrics()).await?;
-        Ok(received(&metrics, &proxy, stream))
-    }
-
     async fn ask<T: Send + 'static>(
         &self,
         what: &str,
@@ -262,7 +255,6 @@ impl Driver {
                 }
                 Kind::Bandwidth { rate } => proxy.with_bandwidth(stream, rate, 1.0),
                 Kind::SlowClose { delay } => proxy.with_slow_close(stream, delay, 1.0),
-                Kind::Timeout { timeout } => proxy.with_timeout(stream, timeout, 1.0),
                 Kind::Slicer { average_size, size_variation, delay } => {
                     proxy.with_slicer(stream, average_size, size_variation, delay, 1.0)
                 }
@@ -295,14 +287,6 @@ impl Driver {
         }
     }
 
-    fn metrics(&self) -> Result<String, String> {
-        self.send(reqwest::Method::GET, "metrics", None).map_err(|why| {
-            format!(
-                "{why}; they are the only evidence of a hole in the way to the subject alone: start it with -proxy-metrics"
-            )
-        })
-    }
-
     /// Plain HTTP; anything but success is an error.
     fn send(
         &self,
@@ -329,33 +313,4 @@ impl Driver {
 fn address(proxy: &Proxy) -> Result<SocketAddr, String> {
     let listen = &proxy.proxy_pack.listen;
     listen.parse().map_err(|_| format!("it listens on {listen:?}, which is no address"))
-}
-
-/// The sum of the counters of octets a stream of a proxy was given; 0 before the first.
-fn received(metrics: &str, proxy: &str, stream: Stream) -> u64 {
-    let (whose, way) = (format!("proxy=\"{proxy}\""), format!("direction=\"{}\"", stream.as_str()));
-    metrics
-        .lines()
-        .filter(|line| line.starts_with("toxiproxy_proxy_received_bytes_total{"))
-        .filter(|line| line.contains(&whose) && line.contains(&way))
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        // A counter beyond 2^53 would take years.
-        .map(|octets| octets as u64)
-        .sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_are_found_by_proxy_and_direction() {
-        let metrics = "# HELP toxiproxy_proxy_received_bytes_total x\n\
-            toxiproxy_proxy_received_bytes_total{direction=\"upstream\",listener=\"[::]:1\",proxy=\"a\",upstream=\"b:2\"} 1.5e+06\n\
-            toxiproxy_proxy_received_bytes_total{direction=\"downstream\",listener=\"[::]:1\",proxy=\"a\",upstream=\"b:2\"} 7\n\
-            toxiproxy_proxy_sent_bytes_total{direction=\"downstream\",listener=\"[::]:1\",proxy=\"a\",upstream=\"b:2\"} 9\n";
-        assert_eq!(received(metrics, "a", Stream::Upstream), 1_500_000);
-        assert_eq!(received(metrics, "a", Stream::Downstream), 7);
-        assert_eq!(received(metrics, "b", Stream::Downstream), 0);
-    }
 }

@@ -1,5 +1,7 @@
 //! Reading a scenario file: unknown keys are refused with the nearest name, values with their bounds.
 
+use gauntlet_network::Fault;
+
 use super::{BrokerFault, Scenario, Step, SubjectFault, Trigger};
 use crate::broker::fault::{About, Needs};
 use crate::checkers::CHECKERS;
@@ -42,8 +44,26 @@ pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
     }
     scenario.name = name.to_owned();
     scenario.story = story(text);
+    forget_flows(&mut scenario, text);
     check(&scenario).map_err(|message| ScenarioError::Value { name: name.to_owned(), message })?;
     Ok(scenario)
+}
+
+/// A blackhole at a point of the protocol that nothing lifts tells of a flow that is forgotten, unless it says
+/// otherwise: lifting it at once, as the schedule is through, would leave nothing of it.
+fn forget_flows(scenario: &mut Scenario, text: &str) {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let steps = table.get("step").and_then(|s| s.as_array());
+    for (i, step) in scenario.steps.iter_mut().enumerate() {
+        let its = steps.and_then(|s| s.get(i)?.get("fault"));
+        let said = its.is_some_and(|fault| fault.get("resume").is_some());
+        let at_a_point = matches!(step.when, Trigger::Frame { .. }) && step.lasts.is_none();
+        if let (Some(Fault::Blackhole { resume, .. }), false, true) =
+            (&mut step.fault, said, at_a_point)
+        {
+            *resume = false;
+        }
+    }
 }
 
 fn story(text: &str) -> String {

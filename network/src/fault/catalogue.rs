@@ -198,7 +198,7 @@ impl Fault {
             Self::SlowClose { delay } => Box::new(SlowClose { delay, until: None }),
             Self::Rst { side } => Box::new(Cut { side, how: CutHow::Rst }),
             Self::Fin { side } => Box::new(Cut { side, how: CutHow::Fin }),
-            Self::Blackhole { resume, .. } => Box::new(Blackhole { resume }),
+            Self::Blackhole { resume, .. } => Box::new(Blackhole { resume, fresh }),
             Self::Stall { .. } => Box::new(Stall),
             Self::Toxic { toxic, .. } => return toxic.effect(seed, fresh),
             _ => return None,

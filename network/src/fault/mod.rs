@@ -126,8 +126,9 @@ pub enum Fault {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         way: Option<Way>,
-        /// Whether what was sent meanwhile is delivered on lifting, as retransmission would.
-        #[serde(default)]
+        /// Whether what was sent meanwhile is delivered on lifting, as TCP delivers it when a cable is back;
+        /// without, the flow is forgotten, and connections that lost something stay dead.
+        #[serde(default = "yes")]
         resume: bool,
     },
     /// Nothing is read, so that back-pressure builds up; nothing is lost.
@@ -179,4 +180,9 @@ pub enum Fault {
         /// Which.
         toxic: Toxic,
     },
+}
+
+/// For serde: what is so unless it is said otherwise.
+fn yes() -> bool {
+    true
 }

@@ -103,6 +103,11 @@ impl Entry {
         conn > self.born_before
     }
 
+    /// Whether it was in force when the connection was born. One with a point is in force from there on.
+    pub(crate) fn was_there_before(&self, conn: u64) -> bool {
+        self.injection.at.is_none() && self.is_older_than(conn)
+    }
+
     /// Whether its point will not be met again.
     pub(crate) fn exhausted(&self) -> bool {
         let nth = self.injection.at.as_ref().map_or(1, |point| point.nth);

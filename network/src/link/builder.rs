@@ -63,6 +63,7 @@ pub struct Builder {
     upstream_name: Option<String>,
     undialed: CutHow,
     taps: Vec<Arc<dyn Tap>>,
+    tapped: bool,
     seed: Option<Seed>,
     faults: Vec<Injection>,
     scan: bool,
@@ -82,6 +83,7 @@ impl Builder {
             upstream_name: None,
             undialed: CutHow::Rst,
             taps: Vec::new(),
+            tapped: false,
             seed: None,
             faults: Vec::new(),
             scan: true,
@@ -113,6 +115,13 @@ impl Builder {
 
     /// One more tap.
     pub fn tap(mut self, tap: Arc<dyn Tap>) -> Self {
+        self.taps.push(tap);
+        Self { tapped: true, ..self }
+    }
+
+    /// A tap that needs no frames: it hears of connections and faults. It does not make the link look into
+    /// what passes, and costs nothing while octets pass.
+    pub fn observer(mut self, tap: Arc<dyn Tap>) -> Self {
         self.taps.push(tap);
         self
     }
@@ -175,6 +184,7 @@ impl Builder {
             dial_deadline: self.dial_deadline,
             taps: self.taps,
             strangers: self.strangers,
+            tapped: self.tapped,
             upstream: Mutex::new(upstream),
             upstream_name: self.upstream_name,
             undialed: self.undialed,
@@ -185,8 +195,7 @@ impl Builder {
         });
         let (commander, commands) = mpsc::channel(COMMANDS);
         let (shared_too, connections) = (Arc::clone(&shared), JoinSet::new());
-        let mut supervisor =
-            Supervisor { shared: shared_too, door, commands, connections, pause: None };
+        let mut supervisor = Supervisor::new(shared_too, door, commands, connections);
         // It may have to refuse from the first moment on.
         supervisor.sweep();
         let mut task = JoinSet::new();

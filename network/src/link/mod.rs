@@ -4,7 +4,7 @@
 //! task ([`mod@supervisor`]) and listening socket ([`mod@door`]), one connection ([`mod@connection`]),
 //! one direction of it ([`mod@lane`]) with its place in the frames ([`mod@plan`]) and what it holds back
 //! ([`mod@queue`]), one end ([`mod@peer`]), its record ([`mod@notes`]), the time they wait for
-//! ([`mod@clock`]), what they all share ([`mod@shared`]), and what is counted ([`mod@traffic`]).
+//! ([`mod@clock`]), who gets the last descriptors ([`mod@descriptors`]), what they all share ([`mod@shared`]), and what is counted ([`mod@traffic`]).
 //!
 //! The pipeline knows no fault by name; it asks them all the same questions.
 
@@ -27,6 +27,8 @@ mod peer;
 mod notes;
 
 mod clock;
+
+mod descriptors;
 
 mod shared;
 

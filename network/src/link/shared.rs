@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) taps: Vec<Arc<dyn Tap>>,
     /// Tells clients that the faults are not meant for.
     pub(super) strangers: Option<Arc<Strangers>>,
+    /// Whether one of them is to hear of frames.
+    pub(super) tapped: bool,
     pub(super) upstream: Mutex<SocketAddr>,
     /// A host and port, resolved at each dial; then `upstream` is the last address dialed.
     pub(super) upstream_name: Option<String>,
@@ -58,7 +60,7 @@ impl Shared {
     }
 
     pub(super) fn tapped(&self) -> bool {
-        !self.taps.is_empty()
+        self.tapped
     }
 
     #[inline]

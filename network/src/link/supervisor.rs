@@ -2,6 +2,7 @@
 //! lifts what has expired.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -9,12 +10,17 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep_until, timeout},
 };
 
-use super::{connection::Connection, door::Door, shared::Shared};
+use super::{
+    connection::Connection,
+    descriptors::{self, Reserved},
+    door::Door,
+    shared::Shared,
+};
 use crate::{
     event::What,
     fault::{FaultId, refuse::refusing},
@@ -33,22 +39,44 @@ pub(super) enum Command {
 }
 
 pub(super) struct Supervisor {
-    pub(super) shared: Arc<Shared>,
-    pub(super) door: Door,
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) connections: JoinSet<()>,
+    shared: Arc<Shared>,
+    door: Door,
+    commands: mpsc::Receiver<Command>,
+    connections: JoinSet<()>,
     /// No accepting until then.
-    pub(super) pause: Option<Instant>,
+    pause: Option<Instant>,
+    /// Accepting fails, and that was recorded.
+    failing: bool,
+    /// For the dial of the next connection.
+    reserved: Option<Reserved>,
+    /// How many dials of this process wait for a descriptor.
+    waiting: watch::Receiver<usize>,
 }
 
 impl Supervisor {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        door: Door,
+        commands: mpsc::Receiver<Command>,
+        connections: JoinSet<()>,
+    ) -> Self {
+        let waiting = descriptors::waiting();
+        let (pause, failing, reserved) = (None, false, None);
+        Self { shared, door, commands, connections, pause, failing, reserved, waiting }
+    }
+
     pub(super) async fn run(mut self) {
         let clock = Arc::clone(&self.shared);
         let mut ticking = JoinSet::new();
         ticking.spawn(async move { clock.clock.run().await });
         loop {
             let alarm = self.expires();
-            let paused = self.pause.is_some();
+            let dials_wait = *self.waiting.borrow_and_update() > 0;
+            if dials_wait {
+                self.reserved = None;
+            }
+            let accepts = !dials_wait && self.pause.is_none();
+            let upstream = self.shared.upstream();
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
@@ -64,7 +92,10 @@ impl Supervisor {
                     }
                 }
                 () = until(alarm) => {}
-                accepted = accept(&self.door), if !paused => self.accepted(accepted),
+                _ = self.waiting.changed() => {}
+                accepted = accept(&self.door, &mut self.reserved, upstream), if accepts => {
+                    self.accepted(accepted);
+                }
             }
             self.sweep();
         }
@@ -113,22 +144,26 @@ impl Supervisor {
         done.map_err(|error| error.to_string())
     }
 
-    fn accepted(&mut self, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+    fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         let now = Instant::now();
         let (client, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 self.pause = Some(now + PAUSE);
-                let error = error.to_string();
-                return self.shared.record(None, now, What::AcceptFailed { error });
+                // The first of a series says it for all: the next attempt follows at once.
+                if !std::mem::replace(&mut self.failing, true) {
+                    self.shared.record(None, now, What::AcceptFailed { error: error.to_string() });
+                }
+                return;
             }
         };
+        self.failing = false;
         let shared = Arc::clone(&self.shared);
         let local = client.local_addr().unwrap_or(shared.addr);
         let stranger = shared.strangers.as_ref().is_some_and(|are| are(peer, local));
         let admitted = shared.write().admit(shared.seed, peer, stranger);
         shared.record(Some(admitted.conn), now, What::Accepted { peer });
-        let connection = Connection::new(Arc::clone(&shared), client, admitted);
+        let connection = Connection::new(shared, client, admitted, self.reserved.take());
         self.connections.spawn(connection.run());
     }
 
@@ -149,9 +184,19 @@ impl Supervisor {
     }
 }
 
-async fn accept(door: &Door) -> std::io::Result<(TcpStream, SocketAddr)> {
+/// Accepts, with a socket in reserve to dial with.
+async fn accept(
+    door: &Door,
+    reserved: &mut Option<Reserved>,
+    upstream: SocketAddr,
+) -> io::Result<(TcpStream, SocketAddr)> {
     match door {
-        Door::Open(listener) => TcpListener::accept(listener).await,
+        Door::Open(listener) => {
+            if reserved.is_none() {
+                *reserved = Some(Reserved::new(upstream)?);
+            }
+            TcpListener::accept(listener).await
+        }
         Door::Refusing(_) | Door::Broken => std::future::pending().await,
     }
 }

@@ -122,7 +122,7 @@ pub const TOXICS: &[ToxicKind] = toxics! {
         "an orderly end of live connections; then it is over";
     "blackhole" None, Any
         [Attribute { name: "resume", form: Form::Truth(false),
-            meaning: "whether what was sent is delivered on removal, or lost" }]
+            meaning: "whether what was sent is delivered on removal, as when a cable is back, or the connection is dead for good; a new connection is made on removal" }]
         "connections stay open and nothing passes, no FIN and no RST either";
     "stall" None, Any
         []

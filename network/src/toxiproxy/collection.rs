@@ -25,6 +25,16 @@ pub(super) struct Populated {
     pub(super) error: Option<Refusal>,
 }
 
+impl Populated {
+    /// One more thing that is wrong. The first decides about the status.
+    fn also(&mut self, refusal: Refusal) {
+        match &mut self.error {
+            None => self.error = Some(refusal),
+            Some(error) => error.message.push_str(&format!("; {}", refusal.message)),
+        }
+    }
+}
+
 impl From<Populated> for Answer {
     fn from(populated: Populated) -> Self {
         let proxies = match populated.proxies.as_slice() {
@@ -89,15 +99,15 @@ impl Collection {
 
     async fn make(&self, asked: Asked) -> Result<Arc<Proxy>, Refusal> {
         let enabled = asked.enabled;
-        let proxy = Proxy::new(asked, self.seed, Arc::clone(&self.metrics));
+        let proxy = Proxy::new(asked, self.seed, Arc::clone(&self.metrics))?;
         if enabled {
             proxy.start().await?;
         }
         Ok(Arc::new(proxy))
     }
 
-    /// Makes the proxies of a list, as far as it goes. One that is there already, listening there and
-    /// passing on to there, is left alone.
+    /// Makes the proxies of a list, up to the first that cannot listen. One that is there already, listening
+    /// there and passing on to there, is left alone. One with a toxic that makes no sense is left out.
     pub(super) async fn populate(&self, body: &[u8]) -> Populated {
         let mut populated = Populated { proxies: Vec::new(), error: None };
         let asked = match read_list(body) {
@@ -105,11 +115,16 @@ impl Collection {
             Err(refusal) => return Populated { error: Some(refusal), ..populated },
         };
         let mut proxies = self.proxies.lock().await;
-        for asked in asked {
+        for mut asked in asked {
+            if let Err(refusal) = &mut asked.toxics {
+                refusal.message.push_str(&format!(" (proxy {:?})", asked.name));
+                populated.also(refusal.clone());
+                continue;
+            }
             match self.place(&mut proxies, asked).await {
                 Ok(proxy) => populated.proxies.push(proxy.render().await),
                 Err(refusal) => {
-                    populated.error = Some(refusal);
+                    populated.also(refusal);
                     break;
                 }
             }

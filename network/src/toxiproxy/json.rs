@@ -170,6 +170,21 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A bool as `toxiproxy-cli` sends it: what reads as a number is one, anything else is text.
+    pub(super) fn loose_truth(&self, key: &str) -> Result<Option<bool>, String> {
+        let text = match self.get(key) {
+            Some(Json::String(text)) => text.clone(),
+            Some(Json::Number(number)) => number.to_string(),
+            _ => return self.truth(key),
+        };
+        // What Go's ParseBool takes.
+        match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
+            _ => Err(format!("{key} is {text:?}, and has to be true or false")),
+        }
+    }
+
     /// `kind` is the Go type of the field.
     pub(super) fn integer(&self, key: &str, kind: &str) -> Result<Option<i64>, String> {
         match self.get(key) {

@@ -5,38 +5,39 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
+use tokio::net::TcpListener;
+
+use crate::address;
+
 /// The address for a `listen`, not yet bound. No host is every address, both kinds.
 pub(super) async fn resolve(listen: &str) -> Result<SocketAddr, String> {
-    let (host, port) = split(listen)?;
-    let port = match port.parse::<i64>() {
-        _ if port.is_empty() => 0,
-        Ok(number) => match u16::try_from(number) {
-            Ok(number) => number,
-            Err(_) => return Err(format!("address {port}: invalid port")),
-        },
-        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
-    };
+    let (host, port) = address::split(listen)?;
+    let port = address::port(port)?;
     if host.is_empty() {
         return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::from((ip, port)));
-    }
-    let unknown = || format!("lookup {host}: no such host");
-    let found: Vec<SocketAddr> = match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => found.collect(),
-        Err(_) => return Err(unknown()),
-    };
+    let found = address::lookup(host, port).await?;
     let first = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(unknown)
+    first.copied().ok_or_else(|| format!("lookup {host}: no such host"))
+}
+
+/// Listens for the API.
+pub(super) async fn bind(addr: &str) -> io::Result<TcpListener> {
+    let (host, port) = address::split(addr).map_err(io::Error::other)?;
+    let port = address::port(port).map_err(io::Error::other)?;
+    if host.is_empty() {
+        return TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
+    }
+    let found = address::lookup(host, port).await.map_err(io::Error::other)?;
+    TcpListener::bind(found.as_slice()).await
 }
 
 /// As Toxiproxy compares it with where a proxy listens already.
 pub(super) async fn normalized(listen: &str) -> Result<String, String> {
     let addr = resolve(listen).await?;
-    Ok(match split(listen) {
+    Ok(match address::split(listen) {
         Ok(("", _)) => format!(":{}", addr.port()),
-        _ => addr.to_string(),
+        _ => address::written(addr),
     })
 }
 
@@ -47,36 +48,6 @@ pub(super) fn bindable(addr: SocketAddr) -> SocketAddr {
             SocketAddr::from((Ipv6Addr::UNSPECIFIED, addr.port()))
         }
         _ => addr,
-    }
-}
-
-/// An error of the operating system's, without its number.
-pub(super) fn error(error: &io::Error) -> String {
-    let said = error.to_string();
-    let said = said.split(" (os error").next().unwrap_or(&said);
-    let mut letters = said.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
-
-fn split(listen: &str) -> Result<(&str, &str), String> {
-    if listen.is_empty() {
-        return Ok(("", ""));
-    }
-    let wrong = |why: &str| Err(format!("address {listen}: {why}"));
-    if let Some(rest) = listen.strip_prefix('[') {
-        return match rest.split_once(']') {
-            None => wrong("missing ']' in address"),
-            Some((host, port)) => match port.strip_prefix(':') {
-                Some(port) if !port.contains(':') => Ok((host, port)),
-                Some(_) => wrong("too many colons in address"),
-                None => wrong("missing port in address"),
-            },
-        };
-    }
-    match listen.rsplit_once(':') {
-        None => wrong("missing port in address"),
-        Some((host, _)) if host.contains(':') => wrong("too many colons in address"),
-        Some((host, port)) => Ok((host, port)),
     }
 }
 
@@ -95,6 +66,8 @@ mod tests {
         check("localhost:80", Ok("127.0.0.1:80")).await;
         check("0.0.0.0:", Ok("0.0.0.0:0")).await;
         check("[::1]:80", Ok("[::1]:80")).await;
+        check("127.0.0.1:amqp", Ok("127.0.0.1:5672")).await;
+        check("[::1%0]:amqps", Ok("[::1]:5671")).await;
         check("foo", Err("address foo: missing port in address")).await;
         check("::1", Err("address ::1: too many colons in address")).await;
         check("[::1", Err("address [::1: missing ']' in address")).await;

@@ -4,7 +4,7 @@
 //! In reading order: the server and its connections ([`mod@server`]), which handler answers what
 //! ([`mod@route`]), what goes back ([`mod@answer`]), JSON as Toxiproxy reads and writes it
 //! ([`mod@json`]), the table of toxics ([`mod@catalogue`]) and what one becomes on a link ([`mod@fault`]),
-//! one toxic ([`mod@toxic`]), one proxy ([`mod@proxy`]), where it listens ([`mod@listen`]), all of them
+//! one toxic ([`mod@toxic`]), one proxy ([`mod@proxy`]) and what it logs ([`mod@journal`]), where it listens ([`mod@listen`]), all of them
 //! ([`mod@collection`]), and what is counted ([`mod@metrics`]).
 //!
 //! Each proxy is a [`Link`](crate::Link), each toxic a [`Fault`](crate::Fault) on it. Where Toxiproxy
@@ -25,6 +25,8 @@ mod fault;
 mod toxic;
 
 mod proxy;
+
+mod journal;
 
 mod listen;
 
@@ -120,7 +122,7 @@ impl Server {
     /// from the first request on.
     pub async fn bind(addr: &str, options: Options) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Listen { addr: addr.to_owned(), source };
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let listener = listen::bind(addr).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let metrics = Metrics::new(options.proxy_metrics, options.runtime_metrics);
         let collection = Arc::new(Collection::new(options.seed, metrics));

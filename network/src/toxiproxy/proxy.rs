@@ -13,12 +13,14 @@ use tokio::sync::Mutex;
 
 use super::{
     answer::Refusal,
+    journal::Journal,
     json::{self, Json, Object},
     listen,
     metrics::{self, Counted, Metrics},
     toxic::Toxic,
 };
 use crate::{
+    address,
     fault::{FaultError, FaultId, Injection},
     link::{Link, StartError},
     seed::Seed,
@@ -62,7 +64,8 @@ pub(super) struct Asked {
     pub(super) listen: String,
     pub(super) upstream: String,
     pub(super) enabled: bool,
-    pub(super) toxics: Vec<Toxic>,
+    /// Or what is wrong with them: other proxies of a list are made all the same.
+    pub(super) toxics: Result<Vec<Toxic>, Refusal>,
 }
 
 impl Asked {
@@ -76,7 +79,7 @@ impl Asked {
             listen: text("listen").map_err(bad)?,
             upstream: text("upstream").map_err(bad)?,
             enabled: given.truth("enabled").map_err(bad)?.unwrap_or(true),
-            toxics: toxics(given)?,
+            toxics: toxics(given),
         };
         for (field, value) in [("name", &asked.name), ("upstream", &asked.upstream)] {
             if value.is_empty() {
@@ -87,31 +90,31 @@ impl Asked {
     }
 }
 
-/// Those a proxy comes with. Toxiproxy does not look at them.
+/// The toxics a proxy comes with. Toxiproxy does not look at them; what is no array is passed over here, too.
 fn toxics(given: Object<'_>) -> Result<Vec<Toxic>, Refusal> {
     let mut toxics: Vec<Toxic> = Vec::new();
-    match given.get("toxics") {
-        None => {}
-        Some(Json::Array(all)) => {
-            for json in all {
-                let taken = |name: &str| toxics.iter().any(|toxic| toxic.name == name);
-                let toxic = Toxic::read(json, taken)?;
-                toxics.push(toxic);
-            }
+    if let Some(Json::Array(all)) = given.get("toxics") {
+        for (n, json) in all.iter().enumerate() {
+            let taken = |name: &str| toxics.iter().any(|toxic| toxic.name == name);
+            let toxic = Toxic::read(json, taken).map_err(|refusal| {
+                let said = refusal.message.strip_prefix("bad request body: ");
+                let said = said.unwrap_or(&refusal.message);
+                Refusal::bad_body(&format!("toxic {}: {said}", n + 1))
+            })?;
+            toxics.push(toxic);
         }
-        Some(_) => return Err(Refusal::bad_body("toxics has to be an array")),
     }
     Ok(toxics)
 }
 
 impl Proxy {
     /// A proxy that is not enabled yet.
-    pub(super) fn new(asked: Asked, seed: Seed, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(asked: Asked, seed: Seed, metrics: Arc<Metrics>) -> Result<Self, Refusal> {
         let Asked { name, listen, upstream, toxics, .. } = asked;
-        let toxics = toxics.into_iter().map(|toxic| Placed { toxic, fault: None }).collect();
+        let toxics = toxics?.into_iter().map(|toxic| Placed { toxic, fault: None }).collect();
         let inner = Inner { listen, upstream, link: None, toxics, spent: BTreeSet::new() };
         let (inner, deleted) = (Mutex::new(inner), AtomicBool::new(false));
-        Self { seed: seed.derive(&name), name, metrics, inner, deleted }
+        Ok(Self { seed: seed.derive(&name), name, metrics, inner, deleted })
     }
 
     /// Enables it, unless it is.
@@ -284,6 +287,7 @@ impl Proxy {
                 .dial_deadline(DIAL)
                 .seed(self.seed)
                 .faults(faults.clone())
+                .observer(Arc::new(Journal::new(&self.name, &inner.listen, &inner.upstream)))
                 .start()
         };
         let bindable = listen::bindable(addr);
@@ -295,7 +299,7 @@ impl Proxy {
         let link = match started {
             Ok(link) => link,
             Err(StartError::Listen { addr, source, .. }) => {
-                let why = listen::error(&source);
+                let (addr, why) = (address::written(addr), address::worded(&source));
                 return Err(failed(format!(" {addr}: bind: {why}")));
             }
             Err(error) => return Err(failed(format!(": {error}"))),
@@ -304,13 +308,9 @@ impl Proxy {
         for (placed, has) in inner.toxics.iter_mut().zip(with) {
             placed.fault = if has { ids.next() } else { None };
         }
-        inner.listen = link.addr().to_string();
-        tracing::info!(
-            proxy = self.name,
-            listen = inner.listen,
-            upstream = inner.upstream,
-            "proxy started"
-        );
+        inner.listen = address::written(link.addr());
+        let Inner { listen, upstream, .. } = &*inner;
+        tracing::info!(name = self.name, listen, upstream, "Started proxy");
         inner.link = Some(link);
         Ok(())
     }
@@ -322,7 +322,7 @@ impl Proxy {
             let Inner { listen, upstream, .. } = &*inner;
             let name = &self.name;
             self.metrics.keep(&Counted { name, listen, upstream, link: &link });
-            tracing::info!(proxy = name, listen, "proxy stopped");
+            tracing::info!(name, listen, upstream, "Terminated proxy");
         }
         for placed in &mut inner.toxics {
             placed.fault = None;

@@ -72,7 +72,7 @@ impl Attributes {
                 (Value::Integer(number), _) => {
                     *number = given.integer(name, kind)?.unwrap_or(*number);
                 }
-                (Value::Truth(truth), _) => *truth = given.truth(name)?.unwrap_or(*truth),
+                (Value::Truth(truth), _) => *truth = given.loose_truth(name)?.unwrap_or(*truth),
                 (Value::Text(text), form) => {
                     let Some(word) = given.text(name)? else { continue };
                     if let Form::Word(words) = form

@@ -94,18 +94,55 @@ async fn a_blackhole_that_resumes_loses_nothing() {
 }
 
 #[tokio::test]
-async fn born_in_a_blackhole_is_never_dialed() {
+async fn born_in_a_blackhole_is_dialed_when_it_is_lifted_whatever_becomes_of_the_others() {
+    for resume in [true, false] {
+        let rig = Rig::new().await;
+        let id = rig.link.inject(blackhole(None, resume)).await.unwrap();
+        let mut born = rig.client().await;
+        send(&mut born, b"hello?").await;
+        expect_silence(&mut born).await;
+        assert_eq!(rig.link.fired(id), 1);
+        assert!(!rig.heard.all().iter().any(|what| matches!(what, What::Dialed { .. })));
+        rig.link.lift(id).await.unwrap();
+        let mut served = rig.served().await;
+        expect(&mut served, b"hello?").await;
+        send(&mut served, b"hello!").await;
+        expect(&mut born, b"hello!").await;
+    }
+}
+
+#[tokio::test]
+async fn born_in_a_blackhole_of_one_way_is_dialed_when_it_is_lifted() {
+    for way in Way::BOTH {
+        let rig = Rig::new().await;
+        let id = rig.link.inject(blackhole(Some(way), false)).await.unwrap();
+        let mut born = rig.client().await;
+        send(&mut born, b"hello?").await;
+        expect_silence(&mut born).await;
+        rig.link.lift(id).await.unwrap();
+        let mut served = rig.served().await;
+        expect(&mut served, b"hello?").await;
+        send(&mut served, b"hello!").await;
+        expect(&mut born, b"hello!").await;
+    }
+}
+
+#[tokio::test]
+async fn a_flow_that_is_forgotten_stays_dead_while_new_connections_work() {
     let rig = Rig::new().await;
-    let id = rig.link.inject(blackhole(None, false)).await.unwrap();
-    let mut born = rig.client().await;
-    send(&mut born, b"hello?").await;
-    expect_silence(&mut born).await;
-    assert_eq!(rig.link.fired(id), 1);
+    let (mut client, mut server) = rig.pair().await;
+    let point = Point::new(Way::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
+    let id = rig.link.inject(Injection::from(blackhole(None, false)).at(point)).await.unwrap();
+    send(&mut client, &[ack(1), ack(2)].concat()).await;
+    expect(&mut server, &ack(1)).await;
+    let (mut other, mut other_server) = rig.pair().await;
+    send(&mut other, b"new").await;
+    expect(&mut other_server, b"new").await;
     rig.link.lift(id).await.unwrap();
-    expect_silence(&mut born).await;
-    assert!(!rig.heard.all().iter().any(|what| matches!(what, What::Dialed { .. })));
-    born.shutdown().await.unwrap();
-    expect_reset(&mut born).await;
+    send(&mut server, b"x").await;
+    send(&mut client, &ack(3)).await;
+    expect_silence(&mut client).await;
+    expect_silence(&mut server).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::Value;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::rig::{
@@ -50,6 +51,64 @@ async fn what_is_wrong_is_quoted() {
     let bad = r#"{"name":"q","upstream":"x:1","toxics":[{"type":"bogus"}]}"#;
     assert_eq!(rig.request("POST", "/proxies", bad).await.status, 400);
     assert_eq!(rig.request("GET", "/proxies/q", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_proxy_with_a_bad_toxic_does_not_take_the_others_of_its_list_with_it() {
+    let rig = Rig::new().await;
+    let list = r#"[{"name":"a","upstream":"x:1","listen":"127.0.0.1:0","toxics":[{"type":"latency"},{"type":"bogus"}]},
+                   {"name":"b","upstream":"x:1","listen":"127.0.0.1:0","toxics":[{"type":"noop"}]},
+                   {"name":"c","upstream":"x:1","listen":"127.0.0.1:0","toxics":[{"type":"stall","attributes":{"x":1}}]},
+                   {"name":"d","upstream":"x:1","listen":"127.0.0.1:0"}]"#;
+    let reply = rig.request("POST", "/populate", list).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    let json = reply.json();
+    let names = |json: &Value| {
+        json["proxies"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&json), ["b", "d"]);
+    let said = json["error"].as_str().unwrap();
+    for part in [
+        "toxic 2: invalid toxic type (proxy \"a\")",
+        "toxic 1: stall has no attribute",
+        "(proxy \"c\")",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let there = rig.ok("GET", "/proxies", "").await.json();
+    assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "d"]);
+    assert_eq!(there["b"]["toxics"][0]["type"], "noop");
+}
+
+/// What `toxiproxy-cli toxic add -a KEY=VALUE` sends: a number if it reads as one, text otherwise.
+#[tokio::test]
+async fn attributes_are_taken_as_the_official_command_sends_them() {
+    let (rig, server) = (Rig::new().await, Echo::start().await);
+    rig.proxy(server.addr).await;
+    for (sent, expect) in [
+        (r#""true""#, true),
+        ("true", true),
+        ("1", true),
+        (r#""T""#, true),
+        (r#""false""#, false),
+        ("false", false),
+        ("0", false),
+        ("null", false),
+    ] {
+        let body = format!(r#"{{"type":"blackhole","attributes":{{"resume":{sent}}}}}"#);
+        let json = rig.ok("POST", "/proxies/p/toxics", &body).await.json();
+        assert_eq!(json["attributes"]["resume"], expect, "{sent}");
+        let changed = format!(r#"{{"attributes":{{"resume":{sent}}}}}"#);
+        rig.ok("PATCH", "/proxies/p/toxics/blackhole_downstream", &changed).await;
+        rig.ok("DELETE", "/proxies/p/toxics/blackhole_downstream", "").await;
+    }
+    let frame = r#"{"type":"frame","toxicity":1,"attributes":{"action":"cut","frame":"basic.ack","nth":40,"how":"fin"}}"#;
+    rig.ok("POST", "/proxies/p/toxics", frame).await;
+    for (sent, says) in [(r#""yes""#, "yes"), ("2", "2"), ("[]", "array")] {
+        let body = format!(r#"{{"type":"blackhole","attributes":{{"resume":{sent}}}}}"#);
+        let reply = rig.request("POST", "/proxies/p/toxics", &body).await;
+        assert!(reply.status == 400 && reply.body.contains(says), "{reply:?}");
+    }
 }
 
 #[tokio::test]

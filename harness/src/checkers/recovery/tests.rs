@@ -297,3 +297,35 @@ fn after_a_deleted_queue_only_what_was_in_the_new_one_is_a_recovery() {
         tale.at(9000.0).phase(crate::history::Phase::Drain).expect(&CHECKER, expect);
     }
 }
+
+/// Connection 1 meets a hole from 1000 to 3000 ms, and goes on with message 1 after it.
+fn goes_on(fault: &str) -> Tale {
+    let mut tale = Tale::new();
+    let hole = format!("[[step]]\nwhen = \"idle\"\nfault = {{ kind = \"blackhole\"{fault} }}\n");
+    steps(&mut tale, &hole);
+    tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
+    tale.at(1000.0).what(What::Injected { step: 0, fault: "blackhole".into() }).publish(1);
+    fires(&mut tale, 1001.0, 0, Some(1));
+    tale.at(3000.0).what(What::Lifted { step: 0 }).what(What::PathUsable { step: 0 });
+    tale
+}
+
+#[test]
+fn a_connection_that_goes_on_when_the_cable_is_back_has_recovered() {
+    let mut kept = goes_on("");
+    kept.at(3100.0).deliver(1, 1, 2, 1).handle(1, true).ack(1, 1, 2).at(60_000.0).stops(1);
+    kept.expect(&CHECKER, Pass);
+    // A flow that was forgotten cannot.
+    let mut forgotten = goes_on(", resume = false");
+    forgotten.at(3100.0).deliver(1, 1, 2, 1).handle(1, true).ack(1, 1, 2).at(60_000.0).stops(1);
+    forgotten.expect(&CHECKER, Fail);
+    // One that was made in the hole completes when that is over, whatever became of the others.
+    for fault in ["", ", resume = false"] {
+        let mut made = goes_on(fault);
+        made.at(2000.0).what(What::Accepted { conn: 2 });
+        fires(&mut made, 2000.1, 0, Some(2));
+        made.at(3001.0).connect(2, 10).consume(2, 1, 8);
+        made.redeliver(2, 1, 1, 1).handle(1, true).ack(2, 1, 1).at(60_000.0).stops(2);
+        made.expect(&CHECKER, Pass);
+    }
+}

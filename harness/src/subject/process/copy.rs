@@ -13,6 +13,7 @@ use super::Program;
 use super::contract::{MARK, Told, environment};
 use super::output::{Log, Output};
 use crate::broker::Lease;
+use crate::limits;
 use crate::subject::Job;
 
 const SIGTERM: i32 = 15;
@@ -67,6 +68,7 @@ pub(super) fn start(
     let child = command.spawn()?;
     let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+    limits::restore_in(pid);
     Ok((child, Copy { pid, due: Due::Stay, out, err, health, with_it: Vec::new() }))
 }
 

@@ -7,20 +7,24 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use super::{
     super::{
+        descriptors::{self, Reserved},
         notes::Notes,
         peer::{Peer, prompt},
     },
     Connection,
 };
-use crate::{event::What, fault::effect::Undialed, wire::Side};
+use crate::{address, event::What, fault::effect::Undialed, wire::Side};
+
+/// How much later than its own bound a dial is given up from outside.
+const GRACE: Duration = Duration::from_millis(20);
 
 /// An attempt under way.
 pub(super) type Dial = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send>>;
@@ -41,24 +45,12 @@ impl Connection {
                 let shared = Arc::clone(&self.shared);
                 let mut notes = Notes { shared: &shared, conn: self.id, fired: &mut self.fired };
                 notes.fire_once(&entry, None);
+                if self.stillborn {
+                    self.reserved = None;
+                }
                 return self.stillborn;
             }
-            let (upstream, deadline) = (self.shared.upstream(), self.shared.dial_deadline);
-            let name = self.shared.upstream_name.clone();
-            self.dial = Some(Box::pin(async move {
-                let mut last = upstream;
-                let attempt = async {
-                    match name {
-                        Some(name) => dial_name(&name, &mut last).await,
-                        None => dial(upstream).await,
-                    }
-                };
-                let dialed = tokio::time::timeout(deadline, attempt).await;
-                let late = || {
-                    io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {deadline:?}"))
-                };
-                (last, dialed.unwrap_or_else(|_| Err(late())))
-            }));
+            self.dial = Some(self.attempt());
         }
         let Some(dial) = &mut self.dial else { return false };
         let Poll::Ready((upstream, dialed)) = dial.as_mut().poll(cx) else { return false };
@@ -80,14 +72,47 @@ impl Connection {
     }
 }
 
+impl Connection {
+    fn attempt(&mut self) -> Dial {
+        let (upstream, deadline) = (self.shared.upstream(), self.shared.dial_deadline);
+        let (name, reserved) = (self.shared.upstream_name.clone(), self.reserved.take());
+        Box::pin(async move {
+            let mut last = upstream;
+            let until = Instant::now() + deadline;
+            let attempt = async {
+                match name {
+                    Some(name) => dial_name(&name, &mut last, reserved, until).await,
+                    None => dial(upstream, reserved, until).await,
+                }
+            };
+            // One that waits for a descriptor ends by itself, and says so.
+            let dialed = tokio::time::timeout_at((until + GRACE).into(), attempt).await;
+            let late =
+                || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {deadline:?}"));
+            (last, dialed.unwrap_or_else(|_| Err(late())))
+        })
+    }
+}
+
 /// Looks a host and port up and connects to the first of its addresses that answers; `last` is the one
 /// tried last.
-async fn dial_name(name: &str, last: &mut SocketAddr) -> io::Result<TcpStream> {
-    let host = if name.starts_with(':') { format!("localhost{name}") } else { name.to_owned() };
+async fn dial_name(
+    name: &str,
+    last: &mut SocketAddr,
+    mut reserved: Option<Reserved>,
+    until: Instant,
+) -> io::Result<TcpStream> {
+    let (host, port) = address::split(name).map_err(io::Error::other)?;
+    let port = address::port(port).map_err(io::Error::other)?;
+    let host = if host.is_empty() { "localhost" } else { host };
+    if address::literal(host, port).is_none() {
+        // Looking up takes a descriptor, too.
+        reserved = None;
+    }
     let mut failed = None;
-    for addr in tokio::net::lookup_host(&host).await? {
+    for addr in address::lookup(host, port).await.map_err(io::Error::other)? {
         *last = addr;
-        match dial(addr).await {
+        match dial(addr, reserved.take(), until).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = Some(error),
         }
@@ -98,11 +123,12 @@ async fn dial_name(name: &str, last: &mut SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Connects. If it is given up meanwhile, an upstream that has accepted already gets RST.
-async fn dial(upstream: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match upstream {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
+async fn dial(
+    upstream: SocketAddr,
+    reserved: Option<Reserved>,
+    until: Instant,
+) -> io::Result<TcpStream> {
+    let socket = descriptors::socket(upstream, reserved, until).await?;
     SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     prompt(&SockRef::from(&socket), upstream);
     let stream = socket.connect(upstream).await?;

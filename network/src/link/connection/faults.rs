@@ -59,7 +59,7 @@ impl Connection {
                 Kind::Cut => way == met.unwrap_or(Way::ToBroker),
                 _ => way.within(fault.way()),
             };
-            let fresh = entry.is_older_than(self.id);
+            let fresh = entry.was_there_before(self.id);
             let effect = fault.effect(seed.derive(&way.to_string()), fresh);
             if let (true, Some(effect)) = (here, effect) {
                 self.lane(way).add(Arc::clone(entry), effect);
@@ -123,7 +123,7 @@ impl Connection {
             let heir = |old: &Entry| {
                 let entry = table.heir(old)?;
                 let seed = entry.seed(link, id).derive(&way.to_string());
-                let fresh = entry.is_older_than(id);
+                let fresh = entry.was_there_before(id);
                 let effect = entry
                     .concerns(link, id, &self.orders.grants)
                     .then(|| entry.injection.fault.effect(seed, fresh))

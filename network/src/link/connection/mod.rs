@@ -26,6 +26,7 @@ use tokio::{
 
 use self::dial::Dial;
 use super::{
+    descriptors::{self, Reserved},
     lane::{Input, Lane, Step},
     notes::Notes,
     peer::Peer,
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     to_broker: Lane,
     to_client: Lane,
     dial: Option<Dial>,
+    /// For the dial.
+    reserved: Option<Reserved>,
     /// It was born where nothing may be dialed, and stays undialed.
     stillborn: bool,
     orders: Arc<Orders>,
@@ -89,7 +92,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, client: TcpStream, admitted: Admitted) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: TcpStream,
+        admitted: Admitted,
+        reserved: Option<Reserved>,
+    ) -> Self {
         let Admitted { conn, orders, greeting } = admitted;
         let lane = |way| {
             let mut lane = Lane::new(way, &shared);
@@ -106,6 +114,7 @@ impl Connection {
             client: Peer::new(client),
             broker: Peer::Absent,
             dial: None,
+            reserved,
             stillborn: false,
             orders,
             version: u64::MAX,
@@ -128,6 +137,7 @@ impl Connection {
         shared.clock.set(id, self.alarm, None);
         // Whoever hears that it is closed finds its sockets closed and the table without it.
         drop(self);
+        descriptors::freed();
         shared.write().live.remove(&id);
         shared.record(Some(id), Instant::now(), What::Closed);
         orders.confirm(FaultId(u64::MAX));
