@@ -1,16 +1,17 @@
 //! The command line's words.
 
+mod environment;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use gauntlet_harness::broker::{BrokerError, BrokerSpec};
-use gauntlet_harness::network::{NetworkError, NetworkSpec};
 use gauntlet_harness::subject::{HealthPromise, Promised, Promises};
-use gauntlet_harness::suite::default_jobs;
 use gauntlet_network::Seed;
+
+pub use environment::Environment;
 
 /// Throws a RabbitMQ consumer into a broken network and says, with evidence, whether it came through.
 #[derive(Parser, Debug)]
@@ -53,68 +54,6 @@ pub enum Command {
     Proxy(Proxy),
 }
 
-/// Scenarios at a time against a command, unless somebody says otherwise.
-const PROCESSES: usize = 6;
-
-/// How runs are made.
-#[derive(clap::Args, Debug, Clone)]
-pub struct Environment {
-    /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://[USER:PASSWORD@]MANAGEMENT:PORT] [default: embedded; container with --network toxiproxy]
-    #[arg(long, value_name = "BROKER", env = "GAUNTLET_BROKER", hide_env_values = true)]
-    broker: Option<String>,
-    /// What is behind the link that plays the faults: embedded (nothing), toxiproxy[:IMAGE[:TAG]] (a container), or http://IP:PORT of a Toxiproxy that runs
-    #[arg(
-        long,
-        value_name = "NETWORK",
-        default_value = "embedded",
-        env = "GAUNTLET_NETWORK",
-        hide_env_values = true
-    )]
-    network: String,
-    /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
-    #[arg(long, value_name = "N")]
-    pub seed: Option<Seed>,
-    /// Scenarios at a time [default: 24 with embedded brokers, which each has its own of; 8 on one they share; 6 against a command]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
-}
-
-impl Environment {
-    /// Which network. Parsed here and not by clap, whose errors quote what they were given, passwords and all.
-    pub fn network(&self) -> Result<NetworkSpec, NetworkError> {
-        match self.network.trim() {
-            // An empty variable is as good as none.
-            "" => Ok(NetworkSpec::Embedded),
-            network => network.parse(),
-        }
-    }
-
-    /// Which broker, behind this network. Parsed here for the same reason.
-    pub fn broker(&self, network: &NetworkSpec) -> Result<BrokerSpec, BrokerError> {
-        let contained = matches!(network, NetworkSpec::Toxiproxy { .. });
-        let asked = match self.broker.as_deref().unwrap_or_default().trim() {
-            // An empty variable is as good as none.
-            "" if contained => BrokerSpec::container(),
-            "" => BrokerSpec::Embedded,
-            broker => broker.parse()?,
-        };
-        match asked {
-            BrokerSpec::Container { .. } | BrokerSpec::Auto => Ok(asked),
-            _ if contained => Err(BrokerError::Unsupported {
-                what: format!("put a Toxiproxy in a container before the broker '{asked}'"),
-                why: "it cannot reach that; use --broker container, or start a Toxiproxy on this machine and name it: --network http://127.0.0.1:8474".into(),
-            }),
-            _ => Ok(asked),
-        }
-    }
-
-    /// How many scenarios at a time on this broker; processes take more to start than tasks do.
-    pub fn jobs(&self, broker: &BrokerSpec, processes: bool) -> usize {
-        let most = if processes { PROCESSES } else { usize::MAX };
-        self.jobs.map_or_else(|| default_jobs(broker).min(most), usize::from)
-    }
-}
-
 impl Command {
     /// What a bare `gauntlet` does: `gauntlet run`, read by the same parser, defaults, environment and all.
     pub fn default_run() -> Command {
@@ -149,6 +88,9 @@ pub struct Run {
     /// For this program itself: one scenario, kept in this very directory, until it or standard input ends
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "command"])]
     pub apart: Option<PathBuf>,
+    /// Plays the scenarios of a command whatever becomes of its preflight: whether it connects, consumes, handles a message and stops
+    #[arg(long, requires = "command")]
+    pub no_preflight: bool,
     #[command(flatten)]
     pub promises: Promising,
 }
@@ -373,6 +315,9 @@ pub struct League {
     /// Where the table and the histories are kept [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Plays the scenarios of a command whatever becomes of its preflight
+    #[arg(long)]
+    pub no_preflight: bool,
 }
 
 /// `gauntlet broker`

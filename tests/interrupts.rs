@@ -200,7 +200,7 @@ fn the_next_run_removes_what_a_killed_one_left() {
     let (status, said, _dir) = next.end();
     command_passed(status.code(), &said);
     let there = served.vhosts();
-    assert!(!there.iter().any(|v| of_it(v)), "{there:?}");
+    assert!(!there.iter().any(of_it), "{there:?}");
     assert!(others.iter().all(|vhost| there.iter().any(|v| v == vhost)), "{there:?}");
     // One that lives is let live: it comes to its own end.
     let (status, said, _dir) = alive.end();

@@ -6,6 +6,7 @@
 //! - `mutants`: every consumer broken on purpose, caught by the checker meant for it; and the control passes.
 //! - `check`: saved runs decided again, sound or damaged.
 //! - `cli`: what the command prints and returns, wrong input of every kind above all.
+//! - `bounded`: a verdict comes in bounded time, whatever the subject does; the preflight of a command.
 //! - `brokers`: what brokers promise: isolation, restarts, nothing left behind.
 //! - `clients`: client libraries of other languages, on the embedded broker and on RabbitMQ.
 //! - `external`: somebody else's broker, with its management API and its login there elsewhere.
@@ -27,6 +28,7 @@
 mod support;
 
 mod alone;
+mod bounded;
 mod brokers;
 mod check;
 mod cli;

@@ -5,6 +5,7 @@
 //! `lasts` stays in force until [`Conductor::heal`].
 
 mod broker;
+mod overdue;
 mod toxiproxy;
 
 use std::sync::Arc;
@@ -26,13 +27,14 @@ use crate::subject::process::Fleet;
 use crate::tap::StepTap;
 use crate::workload::Publisher;
 
+pub use overdue::{patience, trigger_bound};
 pub use toxiproxy::Toxics;
 
-/// How long a step's trigger may take to be met.
+/// How long a step's trigger may take to be met; longer only for a subject that promises a slower recovery.
 pub const TRIGGER_BOUND: Duration = Duration::from_secs(30);
 
 /// What an attempt to recover may come later than the recovery that is promised.
-const ATTEMPT_GRACE: Duration = Duration::from_secs(1);
+pub const ATTEMPT_GRACE: Duration = Duration::from_secs(1);
 
 /// What the schedule acts on.
 pub struct Conductor<'a> {
@@ -129,24 +131,29 @@ impl Conductor<'_> {
         Ok(())
     }
 
-    /// Plays the steps, those armed before the start first. A step whose trigger is not met in time is
-    /// recorded as missed, and the next one is played.
+    /// Plays the steps, those armed before the start first. A step whose condition is not met in time is recorded as
+    /// missed and ends the schedule: a run that lacks a step is not a pass, whatever comes after it.
     pub async fn play(&mut self, publisher: &mut Publisher) -> Result<(), ConductError> {
         for (index, in_force) in std::mem::take(&mut self.armed) {
             self.follow(index, &self.plan.steps[index], in_force).await?;
         }
         for (index, step) in self.plan.steps.iter().enumerate() {
+            if self.over() {
+                return Ok(());
+            }
             if step.when == Trigger::Start {
                 continue;
             }
             if let Err(missing) = self.await_trigger(index, step, publisher).await {
                 self.recorder.record(What::StepMissed { step: index, missing });
-                continue;
+                return Ok(());
             }
             self.perform(index, step).await?;
             publisher.go();
         }
-        self.work_under_what_shapes(publisher).await;
+        if !self.over() {
+            self.work_under_what_shapes(publisher).await;
+        }
         Ok(())
     }
 
@@ -162,7 +169,7 @@ impl Conductor<'_> {
         }
         let bound = self.plan.scenario.expect.drains_within;
         let worked = match publisher.finished(bound).await {
-            true => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
+            true => self.until(bound, caught_up).await,
             false => Err("the publisher was not done".to_owned()),
         };
         if let Err(missing) = worked {
@@ -189,11 +196,11 @@ impl Conductor<'_> {
                     // that finds no connection would touch nothing.
                     let connected = || "no consumer is subscribed".to_owned();
                     match l.done() >= n {
-                        true => alive(l, Progress::when(l.consuming(), connected)),
-                        false => alive(l, Progress::when(false, missing)),
+                        true => Progress::when(l.consuming(), connected),
+                        false => Progress::when(false, missing),
                     }
                 };
-                self.recorder.until(TRIGGER_BOUND, enough).await
+                self.until_met(enough).await
             }
             Trigger::HandledBetween { .. } => Err("an unresolved random moment".into()),
             Trigger::Idle => self.await_idle(index, publisher).await,
@@ -202,11 +209,11 @@ impl Conductor<'_> {
 
     /// Recovered from what came before, publisher paused, everything handled and settled, and still consuming.
     async fn await_idle(&self, index: usize, publisher: &mut Publisher) -> Result<(), String> {
-        self.recorder.until(TRIGGER_BOUND, |l| alive(l, recovered(l))).await?;
+        self.until_met(recovered).await?;
         if !publisher.pause(TRIGGER_BOUND).await {
             return Err("the publisher's confirms did not come".into());
         }
-        self.recorder.until(TRIGGER_BOUND, |l| alive(l, caught_up(l))).await?;
+        self.until_met(caught_up).await?;
         let recoveries =
             (0..index).filter(|i| self.plan.steps[*i].when == Trigger::Idle).count() as u32;
         if recoveries > 0 {
@@ -286,11 +293,9 @@ impl Conductor<'_> {
         in_force: InForce,
     ) -> Result<(), ConductError> {
         let outage = step.fault.as_ref().map_or(Outage::None, outage);
-        if let Some(wanted) = fires_by_itself(step) {
-            let fired = self
-                .recorder
-                .until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, wanted)))
-                .await;
+        // Of an ended schedule, what was armed before is only put out of force again.
+        if let Some(wanted) = fires_by_itself(step).filter(|_| !self.over()) {
+            let fired = self.until_met(|l| fired_times(l, index, wanted)).await;
             if let Err(missing) = fired {
                 self.recorder.record(What::StepMissed { step: index, missing });
             }
@@ -301,7 +306,9 @@ impl Conductor<'_> {
             self.usable(index);
         }
         if let Some(lasts) = step.lasts {
-            self.endure(index, step, lasts).await;
+            if !self.over() {
+                self.endure(index, step, lasts).await;
+            }
             match in_force {
                 InForce::Link(id) => {
                     let lifted = self.link.lift(id).await;

@@ -8,6 +8,7 @@ use crate::checkers::{Case, Recovery, decide_all, recoveries};
 use crate::history::ledger::Ledger;
 use crate::history::{History, HistoryError, What, read_file};
 use crate::plan::{FORMAT, Plan};
+use crate::preflight;
 use crate::scenario::Hazard;
 use crate::verdict::{Finding, Outcome, Verdict};
 
@@ -48,6 +49,9 @@ impl Judgement {
 /// Judges a run from its plan and history alone. Connections of strangers are not looked at.
 pub fn judge(plan: &Plan, history: &History) -> Judgement {
     let history = &history.of_subject();
+    if preflight::is_preflight(plan) {
+        return preflight::judge(plan, history);
+    }
     let plan = &plan.as_seen(history);
     let ledger = Ledger::of_queue(&plan.queue, history.events());
     let case = Case { plan, history, ledger: &ledger };
@@ -99,7 +103,7 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
 const BUSY: u64 = 5;
 
 /// How busy the machine was while the subject ran; nothing where it was not.
-fn busy(ledger: &Ledger, history: &History) -> Option<String> {
+pub(crate) fn busy(ledger: &Ledger, history: &History) -> Option<String> {
     let started =
         history.events().iter().find(|e| matches!(e.what, What::SubjectStarted { .. }))?;
     let last = history.events().last()?.ns;

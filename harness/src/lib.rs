@@ -15,6 +15,7 @@ pub mod mutants;
 pub mod network;
 mod on_subject;
 pub mod plan;
+pub mod preflight;
 mod probe;
 pub mod report;
 pub mod run;

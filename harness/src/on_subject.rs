@@ -8,13 +8,13 @@ use std::time::Duration;
 use gauntlet_network::Fault;
 use tokio::time::Instant;
 
-use crate::conductor::{ConductError, Conductor, TRIGGER_BOUND, alive, fired_times};
+use crate::conductor::{ConductError, Conductor, fired_times};
 use crate::history::{Progress, What};
 use crate::scenario::{Step, SubjectFault, Trigger, describe};
 use crate::subject::process::Fleet;
 
 /// How long a subject is stopped in its tracks, where the step does not say.
-const PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const PAUSE: Duration = Duration::from_secs(5);
 
 impl Conductor<'_> {
     /// Plays a step on the subject.
@@ -64,8 +64,7 @@ impl Conductor<'_> {
         if let Trigger::Frame { way, .. } = &step.when {
             let swallow = Fault::Blackhole { way: Some(*way), resume: false };
             hole = Some(self.arm(index, step, &swallow).await?);
-            let fired = self.recorder.until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, 1)));
-            if let Err(missing) = fired.await {
+            if let Err(missing) = self.until_met(|l| fired_times(l, index, 1)).await {
                 self.missed(index, missing);
             }
         }
@@ -100,10 +99,9 @@ impl Conductor<'_> {
         fleet.gone_within(old, self.plan.scenario.expect.stops_within).await;
         self.usable(index);
         let copies = usize::from(self.plan.scenario.subject.copies);
-        let consume = self.recorder.until(TRIGGER_BOUND, |l| {
+        let consume = self.until_met(|l| {
             let there = l.consuming_connections();
-            let missing = || format!("{there} of {copies} copies consume");
-            alive(l, Progress::when(there >= copies, missing))
+            Progress::when(there >= copies, || format!("{there} of {copies} copies consume"))
         });
         if let Err(missing) = consume.await {
             self.missed(index, missing);

@@ -170,7 +170,8 @@ impl Plan {
         }
     }
 
-    /// The plan as the history shows it: a subject that reports its handlings has them judged.
+    /// The plan as the history shows it: a subject that reports its handlings has them judged, and one that reported
+    /// more than was kept has none.
     pub fn as_seen(&self, history: &History) -> Plan {
         let mut plan = self.clone();
         let promises = &mut plan.promises;
@@ -178,6 +179,8 @@ impl Plan {
             let reported = |e: &Event| matches!(e.what, What::HandlerStarted { .. });
             promises.reports_handling = history.events().iter().any(reported);
         }
+        let flood = |e: &Event| matches!(e.what, What::Flood { .. });
+        promises.reports_handling &= !history.events().iter().any(flood);
         plan
     }
 

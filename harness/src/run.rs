@@ -3,9 +3,13 @@
 //! Owns the order of the phases and their bounds. It records; it judges nothing ([`crate::checkers`]),
 //! and it plays no fault itself ([`crate::conductor`]).
 
+mod bounds;
 mod error;
 mod held;
 mod output;
+mod refused;
+mod start;
+mod stop;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,41 +27,23 @@ use crate::history::ledger::{self, Ledger};
 use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, What};
 use crate::network::{self, Network};
 use crate::plan::Plan;
+use crate::preflight::is_preflight;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::starvation;
 use crate::subject::process::{self, Answers};
-use crate::subject::{AmqpUrl, Entrant, Host, Job, Promises, Refused, Work};
+use crate::subject::{AmqpUrl, Entrant, Host, Job, Promises, Work};
 use crate::tap::StepTap;
 use crate::whose::Whose;
 use crate::workload::Publisher;
 
+pub use bounds::upper_bound;
 pub use error::RunError;
+pub use start::trouble;
 
-/// The subject must consume, with nothing in its way, within this.
-const START_BOUND: Duration = Duration::from_secs(10);
-/// A process may have a runtime and a framework to load first.
-const PROCESS_START_BOUND: Duration = Duration::from_secs(30);
-/// Messages handled before the first fault (fewer when the workload is smaller).
-const STEADY_MESSAGES: u32 = 20;
-/// Those must be handled within this.
-const STEADY_BOUND: Duration = Duration::from_secs(20);
-/// A subject that is refused and keeps trying is watched for this long from its first refusal on.
-const REFUSED_WATCH: Duration = Duration::from_secs(3);
-/// Whoever does not ask to be told is refused by silence, which RabbitMQ ends after 3 s.
-const REFUSED_SILENTLY: Duration = Duration::from_secs(5);
-/// A subject that is refused and promises to give up must do so within this.
-const REFUSED_BOUND: Duration = Duration::from_secs(10);
-/// Beyond its bound to stop, a subject is given this before it is torn down, so that "too late" can be told from "never".
-const STOP_GRACE: Duration = Duration::from_secs(2);
 /// After the subject's end the link is watched for connections that should not come: for as long as its delays between
 /// attempts grow, where it promises them, within these bounds. A longer one would cost every run more than it finds.
 const AFTERLIFE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
-/// Tasks and sockets of an ended subject may take so long, and half a heartbeat, to go: a heartbeat's task may notice
-/// only at its next turn.
-const GOING: Duration = Duration::from_secs(1);
-/// The broker must forget the subject within this, and three heartbeats.
-const SETTLE_BOUND: Duration = Duration::from_secs(8);
 
 /// Where a run takes place.
 pub struct Environment {
@@ -73,9 +59,20 @@ pub struct Environment {
     pub halt: CancellationToken,
 }
 
-/// Plays `plan` against `entrant`. The history is streamed to `dir/history.jsonl` beside `dir/plan.json`,
-/// or kept in memory alone.
+/// Plays `plan` against `entrant`, within [`upper_bound`]. The history is streamed to `dir/history.jsonl` beside
+/// `dir/plan.json`, or kept in memory alone.
 pub async fn run(
+    plan: &Plan,
+    entrant: &Entrant,
+    environment: &Environment,
+    dir: Option<&Path>,
+) -> Result<History, RunError> {
+    run_within(upper_bound(plan), plan, entrant, environment, dir).await
+}
+
+/// Plays it within another bound. A run that reaches it is cut short, and its history has no end.
+pub async fn run_within(
+    bound: Duration,
     plan: &Plan,
     entrant: &Entrant,
     environment: &Environment,
@@ -85,13 +82,24 @@ pub async fn run(
     recorder.about(&plan.queue);
     let Environment { broker, vhost, .. } = environment;
     broker.create_vhost(vhost).await?;
-    let outcome = in_vhost(plan, entrant, environment, &recorder, dir).await;
+    let outcome = in_vhost(plan, entrant, environment, &recorder, (bound, dir)).await;
     let deleted = broker.delete_vhost(vhost).await;
-    outcome?;
+    let played = outcome?;
     deleted?;
-    recorder.record(What::End);
+    if played == Played::Whole {
+        recorder.record(What::End);
+    }
     let path = dir.map(|d| d.join("history.jsonl")).unwrap_or_default();
     recorder.history().map_err(|source| RunError::Output { path, source })
+}
+
+/// How far a run got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Played {
+    /// Through all its phases.
+    Whole,
+    /// Until its bound.
+    Cut,
 }
 
 async fn in_vhost(
@@ -99,19 +107,20 @@ async fn in_vhost(
     entrant: &Entrant,
     environment: &Environment,
     recorder: &Recorder,
-    dir: Option<&Path>,
-) -> Result<(), RunError> {
+    (bound, dir): (Duration, Option<&Path>),
+) -> Result<Played, RunError> {
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
     let backstage = Backstage::open(&url).await?;
     backstage.declare(&plan.queue, &plan.scenario.queue).await?;
     backstage.close().await;
     let path = environment.network.path(vhost, broker).await?;
-    let outcome = on_path(plan, entrant, environment, recorder, (dir, path.as_ref())).await;
+    let outcome = on_path(plan, entrant, environment, recorder, (bound, dir, path.as_ref())).await;
     if let Some(path) = path {
         let closed = path.close().await;
-        outcome?;
-        return Ok(closed?);
+        let played = outcome?;
+        closed?;
+        return Ok(played);
     }
     outcome
 }
@@ -121,8 +130,8 @@ async fn on_path(
     entrant: &Entrant,
     environment: &Environment,
     recorder: &Recorder,
-    (dir, path): (Option<&Path>, Option<&network::Path>),
-) -> Result<(), RunError> {
+    (bound, dir, path): (Duration, Option<&Path>, Option<&network::Path>),
+) -> Result<Played, RunError> {
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
     let told = plan.scenario.subject.vhost.as_deref().unwrap_or(vhost);
@@ -174,6 +183,7 @@ async fn on_path(
         publisher: &mut publisher,
         steady: None,
         halt: environment.halt.clone(),
+        bound,
     };
     let answers = Answers { path: plan.promises.health_path().to_owned() };
     let copies = plan.scenario.subject.copies;
@@ -182,12 +192,14 @@ async fn on_path(
     let outcome = stage.play(entrant, job, &place, &tap).await;
     publisher.stop().await;
     link.stop().await;
-    outcome?;
+    if outcome? == Played::Cut {
+        return Ok(Played::Cut);
+    }
     recorder.record(What::Phase { phase: Phase::Close });
     let backstage = Backstage::open(&broker.url(vhost)).await?;
     backstage.count_remaining(&plan.queue, recorder).await?;
     backstage.close().await;
-    Ok(())
+    Ok(Played::Whole)
 }
 
 fn job(
@@ -229,6 +241,8 @@ struct Stage<'a> {
     /// What the broker held in steady state, once asked.
     steady: Option<Holds>,
     halt: CancellationToken,
+    /// All phases together take no longer.
+    bound: Duration,
 }
 
 impl Stage<'_> {
@@ -239,24 +253,39 @@ impl Stage<'_> {
         job: Job,
         place: &process::Stage<'_>,
         tap: &StepTap,
-    ) -> Result<(), RunError> {
+    ) -> Result<Played, RunError> {
         self.phase(Phase::Start);
         self.probe.sample(Moment::Before);
-        if !self.publisher.filled(STEADY_BOUND).await {
+        if !self.publisher.filled(bounds::STEADY).await {
             let missing = "the backlog was not in the queue".to_owned();
             self.bounded(Phase::Start, Err(missing));
         }
         self.conductor.arm_start_steps().await?;
-        let host = Host::start(entrant, job, self.recorder, place)?;
+        let host = match Host::start(entrant, job, self.recorder, place) {
+            Ok(host) => host,
+            Err(e) => {
+                let why = e.not_executable().ok_or(e)?;
+                self.recorder.record(What::SubjectEnded { how: SubjectEnd::Failed(why) });
+                return Ok(Played::Whole);
+            }
+        };
         self.conductor.fleet = host.fleet().cloned();
         host.reports().into_iter().for_each(|reports| tap.look_first(reports));
         self.probe.attach(host.holder(place.link));
         let mut watching = JoinSet::new();
         let over = CancellationToken::new();
         watching.spawn(starvation::watch(self.recorder.clone(), host.threads(), over.clone()));
-        let halt = self.halt.clone();
-        let played = halt.run_until_cancelled(self.phases(&host)).await;
-        let outcome = played.unwrap_or(Err(RunError::Interrupted));
+        let (bound, halt) = (self.bound, self.halt.clone());
+        let phases = tokio::time::timeout(bound, self.phases(&host));
+        let outcome = match halt.run_until_cancelled(phases).await {
+            None => Err(RunError::Interrupted),
+            Some(Ok(outcome)) => outcome.map(|()| Played::Whole),
+            Some(Err(_late)) => {
+                let why = format!("it took {}, its upper bound", humantime::format_duration(bound));
+                self.recorder.record(What::CutShort { why });
+                Ok(Played::Cut)
+            }
+        };
         host.stop().await;
         over.cancel();
         // A watch that panics is this program's defect, and loses nothing of the run.
@@ -265,6 +294,9 @@ impl Stage<'_> {
     }
 
     async fn phases(&mut self, host: &Host) -> Result<(), RunError> {
+        if is_preflight(self.plan) {
+            return self.preflight(host).await;
+        }
         let refused = self.plan.scenario.expect.outcome == Ends::Refused;
         if !refused
             && !self.plan.steps.iter().any(|s| s.when == Trigger::Start)
@@ -279,78 +311,51 @@ impl Stage<'_> {
         self.conductor.play(self.publisher).await?;
         if refused {
             self.watch_refused(host).await;
-        } else if self.plan.stops_early() {
+        } else if self.stops_early() {
             // Healing would change what the subject stops in.
             self.await_end(host).await;
         }
         self.phase(Phase::Heal);
         let healed = self.conductor.heal().await;
         self.bounded(Phase::Heal, healed);
-        if !refused && !self.plan.stops_early() {
+        if !refused && !self.stops_early() {
             self.drain().await?;
         }
         self.stop(host).await;
         self.settle().await
     }
 
-    /// Whether it consumes, and does any work.
-    async fn start_and_steady(&mut self) -> Result<bool, RunError> {
-        let copies = usize::from(self.plan.scenario.subject.copies);
-        let consumes = |l: &Ledger| {
-            let there = l.consuming_connections();
-            let missing = || match copies {
-                1 => "no consume-ok was seen".into(),
-                _ => format!("{there} of {copies} copies consume"),
-            };
-            alive(l, Progress::when(there >= copies, missing))
-        };
-        let bound = if self.conductor.fleet.is_some() { PROCESS_START_BOUND } else { START_BOUND };
-        let started = self.recorder.until(bound, consumes).await;
-        let consuming = started.is_ok();
-        self.bounded(Phase::Start, started);
-        if !consuming {
-            return Ok(false);
-        }
-        self.steady_state().await?;
-        self.phase(Phase::Steady);
-        self.publisher.go();
-        let wanted = STEADY_MESSAGES.min(self.plan.scenario.workload.messages / 2);
-        let handled = |l: &Ledger| {
-            let missing = || format!("{} of the first {wanted} messages handled", l.done());
-            alive(l, Progress::when(l.done() >= wanted, missing))
-        };
-        let steady = self.recorder.until(STEADY_BOUND, handled).await;
-        self.bounded(Phase::Steady, steady);
-        self.probe.sample(Moment::Steady);
-        Ok(self.recorder.look(|l| l.done() > 0))
+    /// Whether the schedule has asked the subject to stop; one that ended before it came to that has not.
+    fn stops_early(&self) -> bool {
+        self.plan.stops_early() && self.recorder.look(|l| l.stop_requested.is_some())
     }
 
     async fn drain(&mut self) -> Result<(), RunError> {
         self.phase(Phase::Drain);
         self.publisher.hurry();
-        let bound = self.plan.scenario.expect.drains_within;
-        let published = match self.publisher.finished(bound).await {
+        let published = match self.publisher.finished(bounds::drain(self.plan)).await {
             true => Ok(()),
             false => Err("the publisher was not done".to_owned()),
         };
         self.bounded(Phase::Drain, published);
+        let deadline = Instant::now() + bounds::drain(self.plan);
         // What was in a deleted queue is handled by nobody; everywhere else, all that was confirmed is.
         let lossy =
             self.plan.scenario.expect.queue_is_deleted || self.plan.scenario.hazard.is_some();
         let handled = match lossy {
             true => Ok(()),
-            false => self.recorder.until(bound, |l| alive(l, caught_up(l))).await,
+            false => self.by(deadline, caught_up).await,
         };
         // An ack of unknown fate may bring its message back, so the queue itself is asked too.
         if handled.is_ok() {
             self.copies_come_back().await;
         }
         let drained = match handled {
-            Ok(()) => self.queue_is_empty(bound).await?,
+            Ok(()) => self.queue_is_empty(deadline).await?,
             missing => missing,
         };
         let drained = match drained {
-            Ok(()) => self.all_copies_consume(bound).await,
+            Ok(()) => self.all_copies_consume(deadline).await,
             missing => missing,
         };
         let quiet = drained.is_ok();
@@ -362,78 +367,46 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Waits for a condition until a deadline that several share.
+    async fn by(
+        &self,
+        deadline: Instant,
+        condition: impl FnMut(&Ledger) -> Progress,
+    ) -> Result<(), String> {
+        self.conductor.until(deadline.saturating_duration_since(Instant::now()), condition).await
+    }
+
     /// Where several run, one alone may have done all the work.
-    async fn all_copies_consume(&self, bound: Duration) -> Result<(), String> {
+    async fn all_copies_consume(&self, deadline: Instant) -> Result<(), String> {
         let copies = usize::from(self.plan.scenario.subject.copies);
         let back = |l: &Ledger| {
             let there = l.consuming_connections();
             let missing = || format!("{there} of {copies} copies consume");
-            alive(l, Progress::when(copies == 1 || there >= copies, missing))
+            Progress::when(copies == 1 || there >= copies, missing)
         };
-        self.recorder.until(bound, back).await
+        self.by(deadline, back).await
     }
 
-    async fn queue_is_empty(&self, bound: Duration) -> Result<Result<(), String>, RunError> {
+    async fn queue_is_empty(&self, deadline: Instant) -> Result<Result<(), String>, RunError> {
         let backstage = Backstage::open(&self.conductor.broker.url(self.vhost)).await?;
-        let deadline = Instant::now() + bound;
         let empty = loop {
             let ready = backstage.ready(&self.plan.queue).await?;
             if ready == 0 {
-                break self.recorder.until(bound, |l| alive(l, quiet(l))).await;
+                break self.by(deadline, quiet).await;
+            }
+            let missing = format!("{ready} messages still ready");
+            let waits = self.recorder.look(|l| alive(l, Progress::Missing(missing.clone())));
+            if let Progress::Hopeless(why) = waits {
+                break Err(why);
             }
             if Instant::now() >= deadline {
-                break Err(format!(
-                    "after {}: {ready} messages still ready",
-                    humantime::format_duration(bound)
-                ));
+                let bound = humantime::format_duration(bounds::drain(self.plan));
+                break Err(format!("after {bound}: {missing}"));
             }
             tokio::time::sleep_until(Instant::now() + ASK_AGAIN).await;
         };
         backstage.close().await;
         Ok(empty)
-    }
-
-    /// A subject that is refused gives up on its own, or keeps trying for as long as it is watched.
-    async fn watch_refused(&self, host: &Host) {
-        match self.plan.promises.refused {
-            Refused::GivesUp => _ = host.ended(REFUSED_BOUND).await,
-            Refused::KeepsTrying | Refused::Either => {
-                let over = |l: &Ledger| {
-                    let over = l.connections.values().any(|c| c.client_over.is_some());
-                    alive(l, Progress::when(over, || "no connection has ended".into()))
-                };
-                // Without one there is as much to see afterwards.
-                _ = self.recorder.until(REFUSED_SILENTLY, over).await;
-                _ = host.ended(REFUSED_WATCH).await;
-            }
-        }
-    }
-
-    async fn stop(&self, host: &Host) {
-        self.phase(Phase::Stop);
-        if !self.recorder.look(|l| l.stop_requested.is_some() || l.subject_ended.is_some()) {
-            self.recorder.record(What::StopRequested);
-            self.conductor.stop.cancel();
-        }
-        self.await_end(host).await;
-    }
-
-    async fn await_end(&self, host: &Host) {
-        let bound = self.plan.scenario.expect.stops_within + STOP_GRACE;
-        if !host.ended(bound).await && self.recorder.look(|l| l.subject_ended.is_none()) {
-            self.recorder.record(What::PhaseOverran {
-                phase: Phase::Stop,
-                missing: format!(
-                    "the subject had not ended after {}",
-                    humantime::format_duration(bound)
-                ),
-            });
-            self.recorder.record(What::SubjectEnded { how: SubjectEnd::Overran });
-            match &self.conductor.fleet {
-                Some(fleet) => fleet.kill_all(),
-                None => self.conductor.abort.cancel(),
-            }
-        }
     }
 
     async fn settle(&self) -> Result<(), RunError> {
@@ -446,8 +419,8 @@ impl Stage<'_> {
         };
         // Hoped not to come true: the link is watched for as long as that takes.
         let _ = self.recorder.until(afterlife(&self.plan.promises), came_back).await;
-        self.probe.sample_when_gone(GOING + self.plan.heartbeat() / 2).await;
-        let bound = SETTLE_BOUND + 3 * self.plan.heartbeat();
+        self.probe.sample_when_gone(bounds::going(self.plan)).await;
+        let bound = bounds::forgotten(self.plan);
         let gone = |h: &Holds| (h.connections, h.consumers, h.unacked.unwrap_or(0)) == (0, 0, 0);
         let whose = (self.vhost, self.plan.queue.as_str());
         self.probe.broker_holds(whose, Moment::After, bound, false, gone).await?;

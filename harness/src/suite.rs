@@ -4,6 +4,9 @@
 //! first (they take longest), exclusive ones last and alone.
 
 mod apart;
+mod error;
+mod first;
+mod out;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,12 +21,19 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
 use crate::history::History;
 use crate::judge::{Judgement, judge};
-use crate::network::{Network, NetworkError, NetworkSpec};
+use crate::network::{Network, NetworkSpec};
 use crate::plan::Plan;
-use crate::run::{Environment, RunError, run};
+use crate::run::{Environment, RunError, run, upper_bound};
 use crate::scenario::Scenario;
 use crate::subject::{Entrant, process};
 use crate::verdict::Verdict;
+
+pub use error::SuiteError;
+pub use first::longest;
+use out::{remove_empty, try_out};
+
+/// What a run takes beside its phases, at most: its virtual host, its link, what is counted at the end.
+const BESIDE: Duration = Duration::from_secs(90);
 
 /// Scenarios at a time, unless somebody says otherwise: most of them wait most of the time, but a broker they share
 /// does not.
@@ -56,6 +66,13 @@ impl Bout {
         }
     }
 
+    fn plan(&self, broker: &str) -> Plan {
+        let Entrant { name, promises, .. } = &self.entrant;
+        let mut plan = Plan::resolve(&self.scenario, self.seed, name, promises, broker);
+        plan.command = self.entrant.program().map(process::Program::in_words);
+        plan
+    }
+
     /// Whether it counts what this process holds, where a subject runs in it.
     fn counts_this_process(&self) -> bool {
         self.scenario.exclusive && self.entrant.program().is_none()
@@ -82,6 +99,8 @@ pub struct Options {
     pub apart: Option<Apart>,
     /// Ends the suite wherever it is. What runs is broken off and removed, the rest is not played.
     pub halt: CancellationToken,
+    /// Whether a command that is to play several scenarios must pass a preflight first.
+    pub preflight: bool,
 }
 
 impl Default for Options {
@@ -95,6 +114,7 @@ impl Default for Options {
             out: None,
             apart: None,
             halt: CancellationToken::new(),
+            preflight: true,
         }
     }
 }
@@ -159,6 +179,8 @@ pub enum RunOutcome {
     Broken(String),
     /// The suite was told to halt before it was over, or before it began.
     Interrupted,
+    /// It was not played, for the subject did not pass its preflight: this one.
+    NotPlayed(Arc<RunReport>),
 }
 
 /// A played scenario.
@@ -166,7 +188,7 @@ pub enum RunOutcome {
 pub struct Played {
     /// Its plan.
     pub plan: Plan,
-    /// Its history; empty after a pass in a suite (the whole of it is on disk).
+    /// Its history; after a pass in a suite only who else came (the whole of it is on disk).
     pub history: History,
     /// The verdict.
     pub judgement: Judgement,
@@ -177,7 +199,16 @@ impl RunReport {
     pub fn verdict(&self) -> Option<Verdict> {
         match &self.outcome {
             RunOutcome::Judged(played) => Some(played.judgement.verdict),
+            RunOutcome::NotPlayed(preflight) => preflight.verdict(),
             _ => None,
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        match &self.outcome {
+            RunOutcome::Broken(_) => true,
+            RunOutcome::NotPlayed(preflight) => preflight.is_broken(),
+            _ => false,
         }
     }
 }
@@ -185,32 +216,13 @@ impl RunReport {
 /// The exit code of a suite: the worst verdict, or what kept it from having one.
 pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
     let verdicts: Vec<Verdict> = reports.iter().filter_map(|r| r.verdict()).collect();
-    let broken = reports.iter().any(|r| matches!(r.outcome, RunOutcome::Broken(_)));
+    let broken = reports.iter().any(|r| r.is_broken());
     match (verdicts.contains(&Verdict::Fail), broken, verdicts.is_empty()) {
         (true, _, _) => Verdict::Fail.exit_code(),
         (false, true, _) => 3,
         (false, false, true) => 4,
         (false, false, false) => Verdict::merge(verdicts).exit_code(),
     }
-}
-
-/// A suite that could not be run at all.
-#[derive(Debug, thiserror::Error)]
-pub enum SuiteError {
-    /// No broker.
-    #[error("failed to {0}")]
-    Broker(#[from] BrokerError),
-    /// No network.
-    #[error("failed to {0}")]
-    Network(#[from] NetworkError),
-    /// The directory for the runs cannot be had.
-    #[error("cannot write to the output directory {path}: {source}; choose another with --out")]
-    Out {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 type Hear = Arc<dyn Fn(News) + Send + Sync>;
@@ -276,23 +288,6 @@ fn interrupted(bout: &Bout) -> Arc<RunReport> {
     Arc::new(bout.report(Duration::ZERO, RunOutcome::Interrupted))
 }
 
-/// Makes the directory, and says which ones that took, the innermost first.
-fn try_out(out: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-    let made = out.ancestors().take_while(missing).map(Path::to_owned).collect();
-    std::fs::create_dir_all(out)?;
-    let probe = out.join(".writable");
-    std::fs::write(&probe, b"")?;
-    std::fs::remove_file(probe)?;
-    Ok(made)
-}
-
-/// What was made for runs that did not come about is not left behind.
-fn remove_empty(made: &[PathBuf]) {
-    // One that holds something stays, and so do all around it: nothing to report.
-    _ = made.iter().try_for_each(std::fs::remove_dir);
-}
-
 struct Shared {
     options: Options,
     network: Arc<Network>,
@@ -324,9 +319,9 @@ impl Shared {
         let apart = self.options.apart;
         let (alone, together): (Vec<usize>, Vec<usize>) =
             order.into_iter().partition(|i| bouts[*i].counts_this_process() && apart.is_none());
-        let mut reports: Vec<Option<Arc<RunReport>>> = vec![None; bouts.len()];
+        let mut reports = self.preflights(bouts).await;
         let mut playing = JoinSet::new();
-        for i in together {
+        for i in together.into_iter().filter(|i| reports[*i].is_none()) {
             let (shared, bout) = (self.clone(), bouts[i].clone());
             playing.spawn(async move { (i, shared.one(i, &bout, false).await) });
         }
@@ -336,7 +331,9 @@ impl Shared {
             reports[i] = Some(report);
         }
         for i in alone {
-            reports[i] = Some(self.one(i, &bouts[i], true).await);
+            if reports[i].is_none() {
+                reports[i] = Some(self.one(i, &bouts[i], true).await);
+            }
         }
         reports.into_iter().flatten().collect()
     }
@@ -440,11 +437,13 @@ impl Shared {
         dir: Option<&Path>,
     ) -> RunOutcome {
         let broker = environment.broker.in_words().await;
-        let Bout { scenario, entrant, seed, .. } = bout;
-        let Entrant { name, promises, .. } = entrant;
-        let mut plan = Plan::resolve(scenario, *seed, name, promises, &broker);
-        plan.command = entrant.program().map(process::Program::in_words);
-        let played = Box::pin(run(&plan, entrant, &environment, dir)).await;
+        let Bout { scenario, entrant, .. } = bout;
+        let plan = bout.plan(&broker);
+        let bound = upper_bound(&plan) + BESIDE;
+        let played = Box::pin(run(&plan, entrant, &environment, dir));
+        let played = tokio::time::timeout(bound, played).await.unwrap_or_else(|_late| {
+            Err(RunError::Overran { bound: humantime::format_duration(bound).to_string() })
+        });
         if self.options.broker == BrokerSpec::Embedded
             && let Err(error) = environment.broker.stop().await
         {
@@ -459,8 +458,8 @@ impl Shared {
                     return RunOutcome::Broken(e.to_string());
                 }
                 // Of what passed, nobody asks to see the trace; a soak of thousands must fit in memory.
-                let history =
-                    if judgement.verdict == Verdict::Pass { History::default() } else { history };
+                let passed = judgement.verdict == Verdict::Pass;
+                let history = if passed { history.only_strangers() } else { history };
                 RunOutcome::Judged(Box::new(Played { plan, history, judgement }))
             }
             Err(RunError::Interrupted) => RunOutcome::Interrupted,

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_harness::preflight::is_preflight;
+use gauntlet_harness::report::groups::{groups, told_of};
 use gauntlet_harness::report::hints::hints;
 use gauntlet_harness::report::strangers::strangers;
-use gauntlet_harness::report::summary::{self, Detail, Told};
+use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::saved::Saved;
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
 use gauntlet_harness::verdict::Verdict;
@@ -36,32 +38,19 @@ pub fn execute(check: &Check) -> Result<u8, Failure> {
         }
         reports.push(Arc::new(report));
     }
-    let mut told = Told::default();
     let detail = if check.full { Detail::Full } else { Detail::Brief };
-    for report in &reports {
-        if let RunOutcome::Judged(played) = &report.outcome
-            && played.judgement.verdict != Verdict::Pass
-        {
-            let seed = gauntlet_network::Seed(played.plan.seed);
-            let Played { plan, .. } = &**played;
-            let (subject, command) = match &plan.command {
-                Some(command) => (flags_of(&plan.promises), format!(" -- {command}")),
-                None => (format!("--subject {} ", plan.subject), String::new()),
-            };
-            let broker = broker_of(&plan.broker);
-            let repeat = format!(
-                "gauntlet run {} {broker}{subject}--seed {seed}{command}",
-                plan.scenario.name
-            );
-            say(format!("\n{}", summary::details(report, played, &repeat, detail, &mut told)));
-        }
-    }
-    for hint in hints(reports.iter().map(|report| &**report)) {
+    let shown = told_of(&reports);
+    for hint in hints(shown.iter().copied()) {
         say(format!("\nhint: {hint}"));
     }
-    if let Some(note) = strangers(reports.iter().map(|report| &**report)) {
+    if let Some(note) = strangers(shown.iter().copied()) {
         say(format!("\nnote: {note}"));
     }
+    let groups = match detail {
+        Detail::Full => shown.iter().filter(|r| failed(r)).map(|r| vec![*r]).collect(),
+        Detail::Brief => groups(&shown),
+    };
+    super::tell(&groups, detail, |_, played| repeat(played));
     Ok(exit_code(&reports))
 }
 
@@ -91,6 +80,23 @@ fn unreadable(dir: &Path, why: String) -> RunReport {
         took: Duration::ZERO,
         outcome: RunOutcome::Broken(why),
     }
+}
+
+fn failed(report: &RunReport) -> bool {
+    report.verdict().is_some_and(|verdict| verdict != Verdict::Pass)
+}
+
+/// The command that plays it again.
+fn repeat(played: &Played) -> String {
+    let plan = &played.plan;
+    let seed = gauntlet_network::Seed(plan.seed);
+    let (subject, command) = match &plan.command {
+        Some(command) => (flags_of(&plan.promises), format!(" -- {command}")),
+        None => (format!("--subject {} ", plan.subject), String::new()),
+    };
+    // A preflight comes with any scenarios.
+    let name = if is_preflight(plan) { "core" } else { &plan.scenario.name };
+    format!("gauntlet run {name} {}{subject}--seed {seed}{command}", broker_of(&plan.broker))
 }
 
 /// The flag that asks for the broker a plan names; where one of the user's own is, the plan does not say.

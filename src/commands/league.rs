@@ -74,6 +74,7 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
         out: Some(out.clone()),
         apart: Some(apart),
         halt: interrupt.halt(),
+        preflight: !args.no_preflight,
     };
     let mut bouts = Vec::new();
     for entrant in &entrants {

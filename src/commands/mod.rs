@@ -10,13 +10,15 @@ pub mod run;
 pub mod show;
 
 use std::path::Path;
+use std::time::Duration;
 
 use gauntlet_harness::broker::{BrokerSpec, available, choose};
 use gauntlet_harness::mutants as catalogue;
 use gauntlet_harness::network::NetworkSpec;
+use gauntlet_harness::report::summary::{Detail, Told, alike, details, line};
 use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::subject::{Entrant, reference};
-use gauntlet_harness::suite::Bout;
+use gauntlet_harness::suite::{Bout, Played, RunOutcome, RunReport};
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
@@ -108,4 +110,37 @@ fn subject(name: &str) -> Result<Entrant, Failure> {
     Err(Failure::usage(format!(
         "no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them"
     )))
+}
+
+/// Groups told in full; of the others, where to look.
+const IN_FULL: usize = 5;
+
+/// Tells what did not pass: of each group the first in full, and where to look for the others.
+fn tell(
+    groups: &[Vec<&RunReport>],
+    detail: Detail,
+    repeat: impl Fn(&RunReport, &Played) -> String,
+) {
+    let mut told = Told::default();
+    for (i, group) in groups.iter().enumerate() {
+        let in_full = detail == Detail::Full || i < IN_FULL;
+        for (j, report) in group.iter().enumerate() {
+            let RunOutcome::Judged(played) = &report.outcome else { continue };
+            match (j, in_full) {
+                (0, true) => {
+                    let repeat = repeat(report, played);
+                    say(format!("\n{}", details(report, played, &repeat, detail, &mut told)));
+                }
+                (0, false) => say(format!("\n{}", line(report))),
+                _ => say(alike(report)),
+            }
+        }
+    }
+}
+
+/// A bound in words, in whole seconds or minutes.
+fn rounded(bound: Duration) -> humantime::FormattedDuration {
+    let unit = if bound > Duration::from_secs(120) { 60 } else { 1 };
+    let units = bound.as_secs().div_ceil(unit);
+    humantime::format_duration(Duration::from_secs(units * unit))
 }

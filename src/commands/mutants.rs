@@ -30,6 +30,7 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         out: None,
         apart: Some(apart),
         halt: interrupt.halt(),
+        preflight: false,
     };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
     let bout = |mutant: &&Mutant| {
@@ -105,6 +106,7 @@ fn words(mutant: &Mutant, report: &RunReport) -> String {
         }
         RunOutcome::Skipped(why) | RunOutcome::Broken(why) => why.clone(),
         RunOutcome::Interrupted => "interrupted".to_owned(),
+        RunOutcome::NotPlayed(_) => "not played".into(),
     }
 }
 

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::network::NetworkSpec;
+use gauntlet_harness::report::groups::{groups, told_of};
 use gauntlet_harness::report::hints::hints;
 use gauntlet_harness::report::strangers::strangers;
-use gauntlet_harness::report::summary::{self, Detail, Told};
+use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Entrant, Program};
 use gauntlet_harness::suite::{
-    Bout, Options, RunOutcome, RunReport, SuiteError, exit_code, run_suite,
+    Bout, Options, Played, RunOutcome, RunReport, SuiteError, exit_code, longest, run_suite,
 };
-use gauntlet_harness::verdict::{Outcome, Verdict};
+use gauntlet_harness::verdict::Outcome;
 use gauntlet_network::Seed;
 
 use super::{Failure, apart, broker, network, runtime, say, subject};
@@ -54,6 +55,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         out: run.apart.is_none().then(|| out.clone()),
         apart: Some(apart),
         halt: interrupt.halt(),
+        preflight: !run.no_preflight,
     };
     let progress = Arc::new(Progress::new());
     let hear = {
@@ -86,7 +88,8 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         })
         .collect();
     let count = summary::counted(bouts.len(), "scenario");
-    say(format!("gauntlet: {count}, subject {}, seed {seed}", entrant.name));
+    let longest = super::rounded(longest(&bouts, &options));
+    say(format!("gauntlet: {count}, subject {}, seed {seed}; at most {longest}", entrant.name));
     let began = Instant::now();
     let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(hear)));
     progress.finish();
@@ -100,16 +103,18 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         return Ok(code);
     }
     let reports = reports.map_err(|e| environment(&e))?;
-    let mut told = Told::default();
-    for report in &reports {
-        tell(report, run, (&broker, &network), &mut told);
-    }
-    for hint in hints(reports.iter().map(|report| &**report)) {
+    let shown = told_of(&reports);
+    for hint in hints(shown.iter().copied()) {
         say(format!("\nhint: {hint}"));
     }
-    if let Some(note) = strangers(reports.iter().map(|report| &**report)) {
+    if let Some(note) = strangers(shown.iter().copied()) {
         say(format!("\nnote: {note}"));
     }
+    let groups = groups(&shown);
+    let place = (&broker, &network);
+    let repeat = |report: &RunReport, played: &Played| repeat(report, played, run, place);
+    super::tell(&groups, Detail::Brief, repeat);
+    shown.iter().for_each(|report| tell_broken(report));
     if entrant.program().is_some() && reports.iter().any(|r| is_judged_by_wire_alone(r)) {
         say(
             "\nnote: it reports no `handled ID`, so what it did with a message is taken from its acks alone (docs/subjects.md)",
@@ -126,6 +131,12 @@ fn entrant(run: &Run) -> Result<Entrant, Failure> {
         return Err(Failure::usage(format!(
             "no program is found by `{}`: give a path, or a name that is in a directory of PATH",
             program.to_string_lossy()
+        )));
+    }
+    if !can_be_executed(Path::new(program)) {
+        let program = program.to_string_lossy();
+        return Err(Failure::usage(format!(
+            "`{program}` may not be executed: chmod +x {program}, or name what runs it, like: -- python3 {program}"
         )));
     }
     let promises = run.promises.promises().map_err(Failure::usage)?;
@@ -147,6 +158,13 @@ fn meant_a_command(run: &Run) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Whether a program that is given by its path has the right set; one by its name is looked for by it.
+fn can_be_executed(program: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let rights = |meta: std::fs::Metadata| meta.permissions().mode() & 0o111 != 0;
+    program.components().count() == 1 || program.metadata().is_ok_and(rights)
 }
 
 pub(super) fn can_be_found(program: &Path) -> bool {
@@ -183,33 +201,36 @@ fn is_judged_by_wire_alone(report: &RunReport) -> bool {
         && findings.iter().any(|f| f.checker == "I1" && f.outcome == Outcome::Pass)
 }
 
-fn tell(
+/// The command that plays it again.
+fn repeat(
     report: &RunReport,
+    played: &Played,
     run: &Run,
     (broker, network): (&BrokerSpec, &NetworkSpec),
-    told: &mut Told,
-) {
-    match &report.outcome {
-        RunOutcome::Judged(played) if played.judgement.verdict != Verdict::Pass => {
-            let seed = Seed(played.plan.seed);
-            let (flags, words) = match &played.plan.command {
-                Some(command) => (run.promises.in_words(), format!("-- {command}")),
-                None => (format!("--subject {} ", run.subject), String::new()),
-            };
-            let network = match network {
-                NetworkSpec::Embedded => String::new(),
-                other => format!("--network {other} "),
-            };
-            let command = format!(
-                "gauntlet run {} --broker '{broker}' {network}{flags}--seed {seed} {words}",
-                report.scenario
-            );
-            let command = command.trim_end();
-            say(format!("\n{}", summary::details(report, played, command, Detail::Brief, told)));
-        }
-        RunOutcome::Broken(why) if why.contains('\n') => {
-            say(format!("\nBROKEN {}: {why}", report.scenario));
-        }
-        _ => {}
+) -> String {
+    let seed = Seed(played.plan.seed);
+    let (flags, words) = match &played.plan.command {
+        Some(command) => (run.promises.in_words(), format!("-- {command}")),
+        None => (format!("--subject {} ", run.subject), String::new()),
+    };
+    let network = match network {
+        NetworkSpec::Embedded => String::new(),
+        other => format!("--network {other} "),
+    };
+    // A preflight comes with any scenarios.
+    let names = match report.scenario == gauntlet_harness::preflight::NAME {
+        true => run.names.join(" "),
+        false => report.scenario.clone(),
+    };
+    let command =
+        format!("gauntlet run {names} --broker '{broker}' {network}{flags}--seed {seed} {words}");
+    command.trim_end().to_owned()
+}
+
+fn tell_broken(report: &RunReport) {
+    if let RunOutcome::Broken(why) = &report.outcome
+        && why.contains('\n')
+    {
+        say(format!("\nBROKEN {}: {why}", report.scenario));
     }
 }

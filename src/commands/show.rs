@@ -1,10 +1,15 @@
 //! `gauntlet show`: one scenario, a suite or a checker in words.
 
-use gauntlet_harness::checkers::CHECKERS;
-use gauntlet_harness::scenario::describe;
-use gauntlet_harness::subject::Promises;
+use std::time::Duration;
 
-use super::{Failure, list, say};
+use gauntlet_harness::checkers::CHECKERS;
+use gauntlet_harness::plan::Plan;
+use gauntlet_harness::run::upper_bound;
+use gauntlet_harness::scenario::{Scenario, describe};
+use gauntlet_harness::subject::Promises;
+use gauntlet_network::Seed;
+
+use super::{Failure, list, rounded, say};
 use crate::args::Show;
 
 /// Prints the story, the schedule and what is decided.
@@ -66,6 +71,14 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
     if !longer.is_empty() {
         say(format!("           of a command, unless it says otherwise: {}", longer.join(", ")));
     }
+    say(format!(
+        "at most    {} against a consumer in this process",
+        rounded(longest(&s, &Promises::all(), None))
+    ));
+    say(format!(
+        "           {} against a command, unless it says otherwise",
+        rounded(longest(&s, &usual, Some("command")))
+    ));
     for (i, id) in s.decides.iter().enumerate() {
         let head = if i == 0 { "decides" } else { "" };
         let checker = CHECKERS.iter().find(|c| c.id == id);
@@ -75,6 +88,13 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
     }
     say("           and every other checker whose invariant is at stake (gauntlet list checkers)");
     Ok(0)
+}
+
+/// No run of it takes longer.
+fn longest(scenario: &Scenario, promises: &Promises, command: Option<&str>) -> Duration {
+    let mut plan = Plan::resolve(scenario, Seed(0), "", promises, "");
+    plan.command = command.map(str::to_owned);
+    upper_bound(&plan)
 }
 
 fn humantime_of(duration: std::time::Duration) -> String {

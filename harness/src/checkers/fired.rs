@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Case, Checker, Decision};
 use crate::history::{Event, Phase, What};
-use crate::scenario::Ends;
+use crate::scenario::{Ends, Step, describe};
 use gauntlet_network::{Args, Frame, Way};
 
 /// The entry in the catalogue.
@@ -21,15 +21,10 @@ pub const CHECKER: Checker = Checker {
 fn decide(case: &Case<'_>) -> Decision {
     let refused = case.plan.scenario.expect.outcome == Ends::Refused;
     let mut missing: Vec<(String, Option<u64>)> = Vec::new();
-    for (i, step) in case.plan.steps.iter().enumerate() {
-        if case.ledger.steps.get(&i).is_none_or(|s| s.fired.is_empty()) {
-            let what = crate::scenario::describe(step);
-            missing.push((format!("step {} ({what}) never touched anything", i + 1), None));
-        }
-    }
     for event in case.history.events() {
         missing.extend(gave_up(event, refused).map(|why| (why, Some(event.seq))));
     }
+    missing.extend(untouched(case).into_iter().map(|why| (why, None)));
     for pattern in &case.plan.scenario.expect.sees {
         if !case.history.events().iter().any(|e| shows(e, pattern)) {
             missing.push((format!("`{pattern}` was never on the wire"), None));
@@ -55,10 +50,32 @@ fn decide(case: &Case<'_>) -> Decision {
     Decision { evidence, ..Decision::unknown(words.join("; ")) }
 }
 
+/// Steps that touched nothing. The schedule ends with a step whose condition does not come true; those after it are
+/// only counted.
+fn untouched(case: &Case<'_>) -> Vec<String> {
+    let steps = case.plan.steps.iter().enumerate();
+    let untouched =
+        steps.filter(|(i, _)| case.ledger.steps.get(i).is_none_or(|s| s.fired.is_empty()));
+    let missed = case.ledger.missed.unwrap_or(usize::MAX);
+    let (reached, after): (Vec<_>, Vec<_>) =
+        untouched.filter(|(i, _)| *i != missed).partition(|(i, _)| *i < missed);
+    let never = |(i, step): (usize, &Step)| {
+        format!("step {} ({}) never touched anything", i + 1, describe(step))
+    };
+    let mut words: Vec<String> = reached.into_iter().map(never).collect();
+    match after.len() {
+        0 => {}
+        1 => words.push("the step after it was not played".into()),
+        n => words.push(format!("the {n} steps after it were not played")),
+    }
+    words
+}
+
 /// A step or a phase whose condition did not come true. The stop and the settling are left to the
 /// checkers that decide just that: drain, and the leaks.
 fn gave_up(event: &Event, refused: bool) -> Option<String> {
     match &event.what {
+        What::CutShort { why } => Some(format!("the run was cut short: {why}")),
         What::StepMissed { step, missing } => {
             Some(format!("step {} was not played: {missing}", step + 1))
         }
@@ -172,7 +189,7 @@ mod tests {
     use gauntlet_network::End;
 
     use super::super::testing::Tale;
-    use super::aid::{cited, steps};
+    use super::aid::{cited, steps, unfinished};
     use super::*;
     use crate::verdict::Outcome::{Pass, Unknown};
 
@@ -221,6 +238,28 @@ mod tests {
         let decision = tale.expect(&CHECKER, Unknown);
         assert_eq!(decision.summary, "step 1 was not played: 200 messages handled");
         assert_eq!(cited(&mut tale, &decision), ["- fault step 1 missed: 200 messages handled"]);
+    }
+
+    #[test]
+    fn steps_after_a_missed_one_are_counted_and_the_cause_comes_first() {
+        let mut tale = busy();
+        steps(&mut tale, &TWO.replace("repeat = 2", "repeat = 30"));
+        fire(&mut tale, 0, Some(1));
+        tale.what(What::StepMissed { step: 1, missing: "nothing was handled".into() });
+        assert_eq!(
+            tale.expect(&CHECKER, Unknown).summary,
+            "step 2 was not played: nothing was handled; the 28 steps after it were not played"
+        );
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_says_why() {
+        let mut tale = busy();
+        tale.what(What::CutShort { why: "it took 3m, its upper bound".into() });
+        assert_eq!(
+            unfinished(&mut tale, &CHECKER).summary,
+            "the run was cut short: it took 3m, its upper bound; the history stops before the end of the run"
+        );
     }
 
     #[test]

@@ -46,15 +46,15 @@ fn decide(case: &Case<'_>) -> Decision {
     let said = said(case, end);
     let started =
         first(case, |what| matches!(what, What::ProcessStarted { .. })).map_or(0, |m| m.ns);
-    if said.is_empty() && end.saturating_sub(started) <= GRACE {
-        return Decision::not_at_stake(
-            "it was at work for less than 3 s, too short to blame it for not answering about its health",
-        );
-    }
     if let Some(by) = taken(case, end) {
         return Decision::unknown(format!(
             "the port it was given for its health was held by somebody else: {by}"
         ));
+    }
+    if said.is_empty() && end.saturating_sub(started) <= GRACE {
+        return Decision::not_at_stake(
+            "it was at work for less than 3 s, too short to blame it for not answering about its health",
+        );
     }
     if said.is_empty() {
         return Decision::fail(

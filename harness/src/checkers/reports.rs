@@ -20,6 +20,14 @@ fn decide(case: &Case<'_>) -> Decision {
     if !case.history.events().iter().any(|e| process(&e.what)) {
         return Decision::not_at_stake("the subject runs inside gauntlet");
     }
+    let flood = case.history.events().iter().rev().find_map(|e| match &e.what {
+        What::Flood { text } => Some((e.seq, text)),
+        _ => None,
+    });
+    if let Some((seq, text)) = flood {
+        let words = format!("it reported more than can have been: {text}");
+        return Decision { evidence: vec![seq], ..Decision::unknown(words) };
+    }
     let nonsense = case.history.events().iter().find_map(|e| match &e.what {
         What::Nonsense { text } => Some((e.seq, text)),
         _ => None,
@@ -82,6 +90,15 @@ mod tests {
         let mut tale = process();
         tale.served(1, 1, 1, 0).what(What::Nonsense { text: "handled order-7".into() });
         assert!(tale.expect(&CHECKER, Unknown).summary.contains("`handled order-7`"));
+    }
+
+    #[test]
+    fn a_flood_is_unknown_with_its_figures() {
+        let mut tale = process();
+        tale.served(1, 1, 1, 0).what(What::Flood { text: "1001 reports of 1 deliveries".into() });
+        tale.what(What::Flood { text: "5000 reports of 1 deliveries".into() });
+        let said = tale.expect(&CHECKER, Unknown).summary;
+        assert!(said.contains("more than can have been: 5000 reports of 1"), "{said}");
     }
 
     #[test]

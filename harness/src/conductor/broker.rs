@@ -9,7 +9,7 @@ use gauntlet_broker::faults::{ReplyRule, Withheld};
 use gauntlet_network::{Fault, FaultId, Injection, Point};
 use tokio::time::Instant;
 
-use super::{ConductError, Conductor, TRIGGER_BOUND, alive, fired_times};
+use super::{ConductError, Conductor, alive, fired_times, trigger_bound};
 use crate::backstage::Backstage;
 use crate::broker::{Broker, BrokerError, BrokerFault, Restart};
 use crate::history::ledger::Ledger;
@@ -45,11 +45,11 @@ impl Conductor<'_> {
             return Ok(Held::Nothing);
         };
         let point = Point { way: *way, frame: name.clone(), nth: *nth, edge: *edge };
-        let hold = Fault::Hold { delay: TRIGGER_BOUND };
+        let hold = Fault::Hold { delay: trigger_bound(self.plan) };
         self.tap.now_playing(index, describe(step));
         let id = self.link.inject(Injection::from(hold).at(point)).await;
         let id = id.map_err(|source| fault_failed(index, source))?;
-        let held = self.recorder.until(TRIGGER_BOUND, |l| alive(l, fired_times(l, index, 1))).await;
+        let held = self.until_met(|l| fired_times(l, index, 1)).await;
         let Err(missing) = held else { return Ok(Held::At(id)) };
         self.recorder.record(What::StepMissed { step: index, missing });
         self.link.lift(id).await.map_err(|source| fault_failed(index, source))?;
@@ -213,7 +213,8 @@ impl Conductor<'_> {
             if held { replies } else { connections }
         };
         let model = self.model(index, fault)?;
-        let bound = if wanted > 1 { TRIGGER_BOUND } else { TOUCHED.max(self.attempt_bound()) };
+        let bound =
+            if wanted > 1 { trigger_bound(self.plan) } else { TOUCHED.max(self.attempt_bound()) };
         let enough = tokio::time::timeout(bound, model.until(|core| count(core) >= wanted)).await;
         let touched = model.with(|core| count(core));
         match enough {

@@ -6,6 +6,8 @@
 use gauntlet_network::{End, Frame, Way};
 use serde::{Deserialize, Serialize};
 
+use super::load::Waiter;
+
 /// One event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -119,6 +121,11 @@ pub enum What {
         phase: Phase,
         /// The condition that did not come true.
         missing: String,
+    },
+    /// The run was ended before it was over: it reached its upper bound.
+    CutShort {
+        /// In words.
+        why: String,
     },
     /// The history file itself is complete: nothing follows.
     End,
@@ -364,6 +371,11 @@ pub enum What {
         /// What it said.
         text: String,
     },
+    /// The subject reported more than can have been; from here on the excess is counted and not recorded.
+    Flood {
+        /// How many, of how many deliveries.
+        text: String,
+    },
     /// What the subject's health endpoint answered; recorded when it differs from the answer before.
     Health {
         /// Which of its copies.
@@ -412,32 +424,6 @@ pub enum What {
         /// Whether nothing else ran in the process, so that `threads`, `fds` and `rss_kib` are the subject's.
         alone: bool,
     },
-}
-
-/// What waited for a CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Waiter {
-    /// The process of the harness: the link, the embedded broker, the recorder.
-    #[default]
-    Harness,
-    /// The subject's threads or processes.
-    Subject,
-    /// The processes of a local RabbitMQ.
-    Broker,
-    /// The machine itself: a hypervisor took its CPUs.
-    Machine,
-}
-
-impl std::fmt::Display for Waiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Waiter::Harness => "harness",
-            Waiter::Subject => "subject",
-            Waiter::Broker => "broker",
-            Waiter::Machine => "machine",
-        })
-    }
 }
 
 impl What {

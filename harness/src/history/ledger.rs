@@ -34,6 +34,8 @@ pub struct Ledger {
     pub copies: Vec<Copy>,
     /// Steps by index.
     pub steps: BTreeMap<usize, Step>,
+    /// The step whose condition did not come true: the schedule ended there.
+    pub missed: Option<usize>,
     /// When the subject was asked to stop.
     pub stop_requested: Option<Mark>,
     /// When the subject came to an end.
@@ -62,6 +64,8 @@ pub struct Ledger {
     pub running: u32,
     /// Who waited for a CPU, and when.
     pub load: Load,
+    /// It reported more than can have been.
+    flooded: bool,
     /// The epoch in force for (connection, channel, at the broker's end): frames of the one before may
     /// still be on their way when the subject opens the next.
     current: BTreeMap<(u64, u16, bool), usize>,
@@ -160,12 +164,19 @@ impl Ledger {
                 }
             }
             What::Lifted { step } => self.step(*step).lifted = Some(at),
+            What::StepMissed { step, .. } => self.missed = self.missed.or(Some(*step)),
             What::PathUsable { step } => self.step(*step).usable.push(at),
             What::HandlerStarted { id, redelivered } => {
                 let handling = Handling { start: at, redelivered: *redelivered, end: None };
                 self.message(*id).handlings.push(handling);
-                self.running += 1;
-                self.reports = true;
+                if !self.flooded {
+                    self.running += 1;
+                    self.reports = true;
+                }
+            }
+            // What is not in the history may be the end of any handling: from here on the wire alone decides.
+            What::Flood { .. } => {
+                (self.flooded, self.reports, self.running) = (true, false, 0);
             }
             What::HandlerEnded { id, ok } => self.handler_ended(*id, *ok, at),
             What::Starved { who, over, waited } => self.load.add(*who, at.ns, *over, *waited),
@@ -308,7 +319,7 @@ impl Ledger {
     /// Takes note of what the subject publishes.
     fn publish(&mut self, conn: u64, end: End, epoch: usize, frame: &Frame, at: Mark) {
         let whose = (conn, end, epoch);
-        let Some(copy) = self.publishes.to_broker(&mut self.copies, whose, frame, at) else {
+        let Some(copy) = self.publishes.sent(&mut self.copies, whose, frame, at) else {
             return;
         };
         if let Some(id) = copy.id {

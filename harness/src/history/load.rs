@@ -3,7 +3,33 @@
 //! Owns the arithmetic of waits. A wait is known by its amount and by the stretch it lay in, not by its place there, so it
 //! is spread evenly over its stretch.
 
-use super::event::Waiter;
+use serde::{Deserialize, Serialize};
+
+/// What waited for a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Waiter {
+    /// The process of the harness: the link, the embedded broker, the recorder.
+    #[default]
+    Harness,
+    /// The subject's threads or processes.
+    Subject,
+    /// The processes of a local RabbitMQ.
+    Broker,
+    /// The machine itself: a hypervisor took its CPUs.
+    Machine,
+}
+
+impl std::fmt::Display for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Waiter::Harness => "harness",
+            Waiter::Subject => "subject",
+            Waiter::Broker => "broker",
+            Waiter::Machine => "machine",
+        })
+    }
+}
 
 /// Waiting costs more than the wait: an attempt that misses its deadline is made again, after a pause. So in the search
 /// for a time that a busy machine cannot explain, each wait counts so often.

@@ -10,8 +10,8 @@ mod peers;
 mod reader;
 mod recorder;
 
-pub use event::{Ending, Event, Moment, Owner, Phase, SubjectEnd, Waiter, What};
-pub use load::Load;
+pub use event::{Ending, Event, Moment, Owner, Phase, SubjectEnd, What};
+pub use load::{Load, Waiter};
 pub use peers::Peers;
 pub(crate) use reader::read_file;
 pub use reader::{History, HistoryError};

@@ -110,6 +110,14 @@ impl History {
         peers.strangers()
     }
 
+    /// Who connected and was not the subject, and nothing else.
+    pub fn only_strangers(&self) -> History {
+        let strangers = self.strangers();
+        let came =
+            |e: &&Event| matches!(&e.what, What::Peer { conn, .. } if strangers.contains(conn));
+        History::new(self.events.iter().filter(came).cloned().collect())
+    }
+
     /// The same without what strangers did. What is left keeps its numbers.
     pub fn of_subject(&self) -> History {
         let strangers = self.strangers();

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use gauntlet_network::{Args, End, Way};
 
-use crate::history::What;
+use crate::history::{SubjectEnd, What};
 use crate::scenario::Ends;
 use crate::suite::{Played, RunOutcome, RunReport};
 use crate::verdict::{Outcome, Verdict};
 
+/// connection.close codes by which a login or a virtual host is refused.
+const LOGIN: [u16; 2] = [403, 530];
 /// queue.declare, as connection.close and channel.close name what they refuse.
 const DECLARE: (u16, u16) = (50, 10);
 
@@ -47,6 +49,9 @@ fn of(played: &Played) -> Vec<String> {
     let fails = |id: &str| failed(id, Outcome::Fail).is_some();
     let mut hints: Vec<String> = Vec::new();
     match (seen.connected, &seen.died) {
+        _ if seen.unstarted => hints.push(
+            "the command cannot be executed: a script needs a first line (#!) with an interpreter that is there, and the right to execute it (chmod +x); or name the interpreter: -- python3 worker.py".into(),
+        ),
         (false, Some(how)) => hints.push(format!(
             "it ended before it connected ({how}): its last words say why. Its broker is what AMQP_URL names"
         )),
@@ -64,6 +69,11 @@ fn of(played: &Played) -> Vec<String> {
             "it consumes the queue `{}`, and the messages are in `{}`: GAUNTLET_QUEUE says which",
             other.join("`, `"),
             plan.queue
+        ));
+    }
+    if let Some(text) = seen.refused.as_ref().filter(|_| !seen.opened) {
+        hints.push(format!(
+            "the broker refuses its login ({text}): user, password and virtual host are in AMQP_URL too"
         ));
     }
     if let Some(text) = &seen.declared {
@@ -112,9 +122,14 @@ struct Seen {
     /// A process was ended by SIGTERM.
     terminated: bool,
     left_behind: bool,
+    started: bool,
+    /// It ended, and no process of it had ever started.
+    unstarted: bool,
     consumed: BTreeSet<String>,
     /// What the broker said to its declaring a queue.
     declared: Option<String>,
+    /// What the broker said when it refused its login.
+    refused: Option<String>,
     prefetch: Option<u16>,
 }
 
@@ -123,6 +138,8 @@ impl Seen {
         match what {
             What::Accepted { .. } => self.connected = true,
             What::LeftBehind { .. } => self.left_behind = true,
+            What::ProcessStarted { .. } => self.started = true,
+            What::SubjectEnded { how: SubjectEnd::Failed(_) } => self.unstarted = !self.started,
             What::ProcessEnded { how, asked, .. } => {
                 self.terminated |= how.starts_with("killed by signal 15");
                 if !asked {
@@ -144,6 +161,11 @@ impl Seen {
             }
             (Way::ToBroker, Args::Qos { prefetch_count, .. }) => {
                 self.prefetch = Some(*prefetch_count)
+            }
+            (Way::ToClient, Args::Close { code, text, .. })
+                if LOGIN.contains(code) && &*frame.name == "connection.close" =>
+            {
+                self.refused.get_or_insert_with(|| text.clone());
             }
             (Way::ToClient, Args::Close { code: 406, text, class, method })
                 if (*class, *method) == DECLARE =>
@@ -195,6 +217,22 @@ mod tests {
         let mut tale = Tale::new();
         tale.publish(0).connect(1, 10).passes(1, Way::ToBroker, 1, "basic.consume", consumes(""));
         assert_eq!(said(&mut tale), [""; 0]);
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_executed() {
+        let how = SubjectEnd::Failed("it cannot be executed: Exec format error".into());
+        only(Tale::new().what(What::SubjectEnded { how }), "(chmod +x)");
+    }
+
+    #[test]
+    fn a_login_that_is_refused() {
+        let mut tale = Tale::new();
+        let text = "ACCESS_REFUSED - Login was refused";
+        let refused = Args::Close { code: 403, text: text.into(), class: 0, method: 0 };
+        tale.publish(0).what(What::Accepted { conn: 1 });
+        tale.passes(1, Way::ToClient, 0, "connection.close", refused);
+        only(&mut tale, &format!("the broker refuses its login ({text})"));
     }
 
     #[test]

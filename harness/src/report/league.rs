@@ -32,6 +32,10 @@ impl Cell {
     /// What a league keeps of this run.
     pub fn of(report: &RunReport) -> Cell {
         let (verdict, why) = match &report.outcome {
+            RunOutcome::NotPlayed(preflight) => {
+                // It is known how it would have ended.
+                return Cell { scenario: report.scenario.clone(), ..Cell::of(preflight) };
+            }
             RunOutcome::Judged(played) => {
                 (played.judgement.verdict.to_string(), summary::headline(played))
             }

@@ -11,6 +11,7 @@ use gauntlet_network::Seed;
 use super::trace;
 use crate::history::{History, What};
 use crate::judge::Judgement;
+use crate::preflight;
 use crate::suite::{Played, RunOutcome, RunReport};
 use crate::verdict::{Finding, Outcome, Verdict};
 
@@ -24,22 +25,20 @@ pub fn line(report: &RunReport) -> String {
         RunOutcome::Skipped(why) => ("skipped".into(), why.clone()),
         RunOutcome::Broken(why) => ("broken".into(), why.lines().next().unwrap_or_default().into()),
         RunOutcome::Interrupted => ("-".into(), "interrupted".into()),
+        RunOutcome::NotPlayed(_) => ("-".into(), "not played: the preflight did not pass".into()),
     };
     format!("{verdict:<8} {:<26} {:>7}  {note}", report.scenario, seconds(report.took))
 }
 
 /// Failures told before others: what was lost or done twice, that it did not come back, that it ended.
 const GRAVEST: [&str; 6] = ["I1", "I2", "I11", "I12", "I20", "I22"];
+/// Of what could not be decided, these say why the rest could not.
+const CAUSES: [&str; 2] = ["fired", "reports"];
 
 /// The gravest finding, and which others there are; for a pass, what was recovered from.
 pub fn headline(played: &Played) -> String {
     let Played { plan, judgement, .. } = played;
-    let mut worst = worst_first(judgement);
-    // What is grave comes first; then what the scenario is there for says more than what comes along with it.
-    worst.sort_by_key(|f| {
-        let grave = GRAVEST.contains(&f.checker.as_str());
-        (f.outcome == Outcome::Unknown, !grave, !plan.scenario.decides.contains(&f.checker))
-    });
+    let worst = by_weight(played);
     let of = |outcome| {
         let others = worst.iter().skip(1).filter(move |f| f.outcome == outcome);
         others.map(|f| f.checker.as_str()).collect::<Vec<_>>().join(", ")
@@ -61,10 +60,15 @@ pub fn headline(played: &Played) -> String {
     let recovered =
         judgement.findings.iter().find(|f| f.checker == "I12" && f.outcome == Outcome::Pass);
     match (worst, recovered) {
+        // A preflight has but one.
+        (Some(finding), _) if preflight::is_preflight(plan) => finding.summary.clone(),
         (Some(finding), _) => format!("{} {}{others}", finding.checker, finding.summary),
         // Its parts are for whoever asks for the details.
         (None, Some(finding)) => {
             finding.summary.split_once("; ").map_or(&*finding.summary, |(head, _)| head).to_owned()
+        }
+        (None, None) if preflight::is_preflight(plan) => {
+            judgement.findings.first().map_or(String::new(), |f| f.summary.clone())
         }
         (None, None) => {
             let held = judgement.findings.iter().filter(|f| f.outcome == Outcome::Pass).count();
@@ -73,11 +77,52 @@ pub fn headline(played: &Played) -> String {
     }
 }
 
+/// The finding that matters most.
+pub fn leading(played: &Played) -> Option<&Finding> {
+    by_weight(played).first().copied()
+}
+
+/// What is grave first; then what the scenario is there for, which says more than what comes along with it.
+fn by_weight(played: &Played) -> Vec<&Finding> {
+    let decides = &played.plan.scenario.decides;
+    let mut worst = worst_first(played);
+    let rank = rank(played);
+    worst.sort_by_key(|f| (rank(f), !decides.contains(&f.checker)));
+    worst
+}
+
 /// Failures, the gravest first, then what could not be decided.
-fn worst_first(judgement: &Judgement) -> Vec<&Finding> {
-    let mut failures: Vec<&Finding> = judgement.failures().collect();
-    failures.sort_by_key(|f| !GRAVEST.contains(&f.checker.as_str()));
-    failures.into_iter().chain(judgement.unknowns()).collect()
+fn worst_first(played: &Played) -> Vec<&Finding> {
+    let Played { judgement, .. } = played;
+    let mut worst: Vec<&Finding> = judgement.failures().chain(judgement.unknowns()).collect();
+    let rank = rank(played);
+    worst.sort_by_key(|f| rank(f));
+    worst
+}
+
+/// Where a finding stands: failures first, and in both kinds causes before consequences, the grave before others.
+fn rank(played: &Played) -> impl Fn(&Finding) -> (bool, bool, bool) {
+    let died = died(&played.history);
+    move |f| {
+        let id = f.checker.as_str();
+        let undecided = f.outcome == Outcome::Unknown;
+        let cause = match undecided {
+            true => CAUSES.contains(&id),
+            // Of one that ended by itself, nothing else is a surprise.
+            false => died && matches!(id, "I20" | "I22"),
+        };
+        (undecided, !cause, !undecided && !GRAVEST.contains(&id))
+    }
+}
+
+/// Whether the subject ended before it was asked to.
+fn died(history: &History) -> bool {
+    let ends = history.events().iter().find_map(|e| match &e.what {
+        What::SubjectEnded { .. } => Some(true),
+        What::StopRequested => Some(false),
+        _ => None,
+    });
+    ends == Some(true)
 }
 
 /// `1 scenario`, `2 scenarios`.
@@ -96,7 +141,9 @@ pub fn findings(judgement: &Judgement) -> String {
 
 /// The last lines: counts, time, and the sum of it.
 pub fn totals(reports: &[Arc<RunReport>], took: Duration) -> String {
-    let count = |wanted: Verdict| reports.iter().filter(|r| r.verdict() == Some(wanted)).count();
+    let kept = |r: &RunReport| matches!(r.outcome, RunOutcome::NotPlayed(_));
+    let played = || reports.iter().filter(|r| !kept(r));
+    let count = |wanted: Verdict| played().filter(|r| r.verdict() == Some(wanted)).count();
     let mut parts = vec![format!("{} passed", count(Verdict::Pass))];
     let others = [
         (count(Verdict::Fail), "failed"),
@@ -107,6 +154,7 @@ pub fn totals(reports: &[Arc<RunReport>], took: Duration) -> String {
             reports.iter().filter(|r| matches!(r.outcome, RunOutcome::Interrupted)).count(),
             "interrupted or not begun",
         ),
+        (reports.len() - played().count(), "not played (the preflight did not pass)"),
     ];
     parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
     let count = counted(reports.len(), "scenario");
@@ -161,7 +209,7 @@ pub fn details(
     let Played { plan, history, judgement } = played;
     let verdict = judgement.verdict.to_string().to_uppercase();
     let _ = writeln!(text, "{verdict} {} - {}", report.scenario, report.title);
-    let mut shown = worst_first(judgement);
+    let mut shown = worst_first(played);
     let folds = detail == Detail::Brief && judgement.verdict == Verdict::Fail;
     let folded: Vec<&Finding> =
         shown.extract_if(.., |f| folds && f.outcome == Outcome::Unknown).collect();
@@ -222,6 +270,14 @@ pub fn details(
     text
 }
 
+/// A scenario that came out like one that was told in full: where to look.
+pub fn alike(report: &RunReport) -> String {
+    let dir = report.dir.as_ref();
+    let look =
+        dir.map_or(String::new(), |dir| format!(": gauntlet check {} --full", dir.display()));
+    format!("  the same in {}{look}", report.scenario)
+}
+
 /// The evidence, a message's content with the method that brought it.
 fn whole(history: &History, evidence: Vec<u64>) -> Vec<u64> {
     let mut shown = Vec::new();
@@ -270,7 +326,7 @@ fn name_of(finding: &Finding) -> &'static str {
 /// `I12 recovery bound`; one whose id is its name, once.
 fn in_words(finding: &Finding) -> String {
     match name_of(finding) {
-        name if name == finding.checker => name.to_owned(),
+        name if name == finding.checker || name.is_empty() => finding.checker.clone(),
         name => format!("{} {name}", finding.checker),
     }
 }

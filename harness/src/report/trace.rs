@@ -137,6 +137,7 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
         What::PhaseOverran { phase, missing } => {
             ("- run", None, format!("phase {phase} overran: {missing}"))
         }
+        What::CutShort { why } => ("- run", None, format!("cut short: {why}")),
         What::End => ("- run", None, "end".into()),
         What::Published { id } => ("- publish", None, format!("m{id}")),
         What::Confirmed { id } => ("- publish", None, format!("m{id} confirmed")),
@@ -225,6 +226,7 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
         What::LeftBehind { processes } => {
             ("- subject", None, format!("left behind: {}", processes.join("; ")))
         }
+        What::Flood { text } => ("- subject", None, format!("reports too much: {text}")),
         What::Nonsense { text } => ("- subject", None, format!("reports nonsense: {text}")),
         What::HealthTaken { copy, by } => {
             ("- subject", None, format!("the health port of copy {copy} is held by {by}"))

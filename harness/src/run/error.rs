@@ -30,6 +30,14 @@ pub enum RunError {
     /// It was told to halt.
     #[error("interrupted")]
     Interrupted,
+    /// What is around the subject did not answer in time.
+    #[error(
+        "the run had not ended after {bound}, its upper bound: the broker, or this machine, does not answer"
+    )]
+    Overran {
+        /// The bound, in words.
+        bound: String,
+    },
     /// The run directory.
     #[error("failed to write {path}: {source}")]
     Output {

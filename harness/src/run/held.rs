@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::{RunError, SETTLE_BOUND, Stage};
+use super::bounds::FIGURES;
+use super::{RunError, Stage};
 use crate::conductor::alive;
 use crate::history::ledger::Ledger;
 use crate::history::{Moment, Progress};
@@ -55,6 +56,6 @@ impl Stage<'_> {
         wanted: impl Fn(&Holds) -> bool,
     ) -> Result<Holds, RunError> {
         let whose = (self.vhost, self.plan.queue.as_str());
-        Ok(self.probe.broker_holds(whose, at, SETTLE_BOUND, settles, wanted).await?)
+        Ok(self.probe.broker_holds(whose, at, FIGURES, settles, wanted).await?)
     }
 }

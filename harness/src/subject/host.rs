@@ -26,6 +26,18 @@ pub struct HostError {
     source: std::io::Error,
 }
 
+impl HostError {
+    /// Why the command itself cannot be executed, where that is the reason; anything else is this machine's doing.
+    pub fn not_executable(&self) -> Option<String> {
+        use std::io::ErrorKind::{InvalidInput, NotFound, PermissionDenied};
+        /// ENOEXEC: neither a program of this machine nor a script that says what runs it.
+        const NO_PROGRAM: i32 = 8;
+        let kind = matches!(self.source.kind(), NotFound | PermissionDenied | InvalidInput);
+        let its_own = kind || self.source.raw_os_error() == Some(NO_PROGRAM);
+        its_own.then(|| format!("it cannot be executed: {}", self.source))
+    }
+}
+
 impl Host {
     /// Starts the subject; its end is recorded when it comes.
     pub fn start(

@@ -38,10 +38,14 @@ pub(super) async fn play(
         Err(e) => return broken(format!("the command cannot be run: {e}")),
     };
     let stdin = child.stdin.take();
-    let said = match ended(&mut child, stdin, halt).await {
+    let said = match ended(&mut child, stdin, (halt, bout.upper_bound())).await {
         Some(Ok((_status, said))) => said,
         Some(Err(e)) => return broken(format!("it cannot be waited for: {e}")),
-        None => return RunOutcome::Interrupted,
+        None if halt.is_cancelled() => return RunOutcome::Interrupted,
+        None => {
+            let bound = humantime::format_duration(bout.upper_bound());
+            return broken(format!("it had not ended after {bound}, its upper bound"));
+        }
     };
     match load(&dir) {
         Ok((plan, history)) => {
@@ -74,11 +78,11 @@ impl Drop for Passing {
     }
 }
 
-/// Its end, and what it wrote to stderr; nothing when it was told to halt.
+/// Its end, and what it wrote to stderr; nothing when it was told to halt, or reached its bound.
 async fn ended(
     child: &mut Child,
     stdin: Option<ChildStdin>,
-    halt: &CancellationToken,
+    (halt, bound): (&CancellationToken, Duration),
 ) -> Option<std::io::Result<(ExitStatus, String)>> {
     let stderr = child.stderr.take();
     let end = async {
@@ -90,7 +94,8 @@ async fn ended(
         Ok((status, String::from_utf8_lossy(&said).into_owned()))
     };
     tokio::pin!(end);
-    if let Some(end) = halt.run_until_cancelled(&mut end).await {
+    let bounded = tokio::time::timeout(bound, &mut end);
+    if let Some(Ok(end)) = halt.run_until_cancelled(bounded).await {
         return Some(end);
     }
     drop(stdin);

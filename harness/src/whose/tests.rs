@@ -1,3 +1,5 @@
+//! Tests of whose a connection is, with processes of their own.
+
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;

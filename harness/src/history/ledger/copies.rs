@@ -59,7 +59,7 @@ struct UnderWay {
 
 impl Publishes {
     /// A frame from the subject to the broker, at either end; a copy that the subject has just sent whole.
-    pub(super) fn to_broker(
+    pub(super) fn sent(
         &mut self,
         copies: &mut [Copy],
         (conn, end, epoch): (u64, End, usize),

@@ -35,6 +35,8 @@ pub struct Epoch {
     pub client_over: Option<Mark>,
     /// The broker knew that the epoch was over.
     pub broker_over: Option<Mark>,
+    /// The broker's own channel.close, as (code, text, when at the subject's end).
+    pub refused: Option<(u16, String, Mark)>,
     /// The broker's replies, as (the request whole at the broker's end, the reply): everything that
     /// reached the broker's end before the request is proven to have been read.
     pub(super) replies: Vec<(Mark, Mark)>,
@@ -198,6 +200,7 @@ impl Epoch {
             settlements: Vec::new(),
             client_over: None,
             broker_over: None,
+            refused: None,
             replies: Vec::new(),
             asked: VecDeque::new(),
             arrived: 0,
@@ -403,7 +406,8 @@ impl Epoch {
                 self.answered.0 += 1;
             }
             Args::Cancel { consumer_tag } => self.cancelled(consumer_tag, End::Broker, at),
-            Args::Close { .. } => {
+            Args::Close { code, text, .. } => {
+                self.refused.get_or_insert_with(|| (*code, text.clone(), at));
                 self.client_over.get_or_insert(at);
             }
             _ => {}

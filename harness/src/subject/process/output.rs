@@ -1,8 +1,9 @@
 //! What a copy writes: reports into the history, everything else into the subject's log.
 //!
 //! Owns the pipes and the order of things. A report is written before the ack it belongs to is sent, and must come
-//! before it in the history: so whoever records an ack first takes what is in the pipe ([`Output::take`]). A flood
-//! costs nobody more than its own time: lines and log are bounded.
+//! before it in the history: so the recorder of an ack takes what is in the pipe first ([`Output::take`]). A flood
+//! must not hold up the link: one look takes what was in the pipe when it began, reports beyond what deliveries can
+//! have are counted and not recorded, and a copy that writes faster than the log is read waits for its reader.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gauntlet_consumer::redact;
 use tokio::net::unix::pipe::Receiver;
@@ -22,8 +23,16 @@ use crate::subject::url::encode;
 
 /// Longer lines are cut.
 const LONGEST_LINE: usize = 4096;
-/// Taken at once; then others have their turn.
-const AT_ONCE: usize = 256 * 1024;
+/// Taken at once; then others have their turn. No pipe holds more, unless its size was raised.
+const AT_ONCE: usize = 64 * 1024;
+/// Read of a copy in each [`WINDOW`]; one that writes more waits.
+const PACE: usize = 1024 * 1024;
+/// See [`PACE`].
+const WINDOW: Duration = Duration::from_millis(100);
+/// Reports that one delivery can have: its start, its end, and the same once more.
+const OF_A_DELIVERY: u64 = 4;
+/// Reports that are recorded whatever was delivered.
+const IN_ANY_CASE: u64 = 1000;
 /// Of the log, on disk.
 const LOG: u64 = 4 * 1024 * 1024;
 /// Lines of the log for the report.
@@ -74,10 +83,11 @@ impl Log {
     fn line(&self, line: &str) {
         let line = &*self.kept(line);
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.tail.len() == TAIL {
-            kept.tail.pop_front();
-        }
-        kept.tail.push_back(line.chars().take(TAIL_LINE).collect());
+        let oldest = if kept.tail.len() == TAIL { kept.tail.pop_front() } else { None };
+        let mut last = oldest.unwrap_or_default();
+        last.clear();
+        last.extend(line.chars().take(TAIL_LINE));
+        kept.tail.push_back(last);
         let before = kept.written;
         kept.written += line.len() as u64 + 1;
         let over = kept.written > LOG;
@@ -112,6 +122,11 @@ struct State {
     /// How many handlers run for each message; after a reconnect there may be two for one.
     open: BTreeMap<u32, u32>,
     nonsense: u32,
+    reported: u64,
+    /// Reports that can have been, by what was delivered.
+    believed: u64,
+    /// Reports beyond those.
+    excess: u64,
     said_buffered: bool,
     last: Option<Instant>,
     over: bool,
@@ -133,20 +148,29 @@ impl Output {
         Ok((Arc::new(Output { pipe, look, reports, state, recorder, log }), writer.into()))
     }
 
-    /// Records what is in the pipe. The time of the last report, all in all.
+    /// Records what is in the pipe, and nothing that comes meanwhile. The time of the last report, all in all.
     pub(super) fn take(&self) -> Option<Instant> {
         let mut state = self.state();
-        self.take_some(&mut state, |buffer| (&self.look).read(buffer));
+        let there = rustix::io::ioctl_fionread(&self.look).unwrap_or(0);
+        let there = usize::try_from(there).unwrap_or(AT_ONCE);
+        self.take_some(&mut state, there, |buffer| (&self.look).read(buffer));
         state.last
     }
 
     /// Records what comes, until nobody can write any more.
     pub(super) async fn follow(self: Arc<Output>) {
+        let (mut began, mut taken) = (Instant::now(), 0);
         while !self.state().over {
             if self.pipe.readable().await.is_err() {
                 return;
             }
-            self.take_some(&mut self.state(), |buffer| self.pipe.try_read(buffer));
+            taken +=
+                self.take_some(&mut self.state(), AT_ONCE, |buffer| self.pipe.try_read(buffer));
+            if began.elapsed() >= WINDOW {
+                (began, taken) = (Instant::now(), 0);
+            } else if taken >= PACE {
+                tokio::time::sleep_until((began + WINDOW).into()).await;
+            }
             // A flood must not keep others from their turn.
             tokio::task::yield_now().await;
         }
@@ -155,11 +179,14 @@ impl Output {
     /// The copy has ended: its handlings have too.
     pub(super) fn close(&self) {
         let mut state = self.state();
-        self.take_some(&mut state, |buffer| (&self.look).read(buffer));
+        self.take_some(&mut state, PACE, |buffer| (&self.look).read(buffer));
         for (id, running) in std::mem::take(&mut state.open) {
             for _ in 0..running {
                 self.recorder.record(What::HandlerEnded { id, ok: false });
             }
+        }
+        if state.excess > 0 {
+            self.flood(&state);
         }
     }
 
@@ -167,11 +194,18 @@ impl Output {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_some(&self, state: &mut State, read: impl Fn(&mut [u8]) -> std::io::Result<usize>) {
+    /// Reads until so much is taken, or nothing is there; how much it was.
+    fn take_some(
+        &self,
+        state: &mut State,
+        most: usize,
+        read: impl Fn(&mut [u8]) -> std::io::Result<usize>,
+    ) -> usize {
         let mut buffer = [0; 16 * 1024];
         let mut taken = 0;
-        while taken < AT_ONCE && !state.over {
-            match read(&mut buffer) {
+        while taken < most && !state.over {
+            let room = buffer.len().min(most - taken);
+            match read(&mut buffer[..room]) {
                 Ok(0) => {
                     state.over = true;
                     self.line(state);
@@ -180,15 +214,18 @@ impl Output {
                     taken += n;
                     self.octets(state, &buffer[..n]);
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(_) => state.over = true,
             }
         }
+        taken
     }
 
     fn octets(&self, state: &mut State, octets: &[u8]) {
         let mut handled = 0;
+        let delivered = self.recorder.look(|l| l.delivered);
+        state.believed = IN_ANY_CASE + OF_A_DELIVERY * u64::from(delivered);
         for piece in octets.split_inclusive(|b| *b == b'\n') {
             let room = LONGEST_LINE - state.line.len();
             state.line.extend(piece.iter().take(room).filter(|b| **b != b'\n'));
@@ -212,7 +249,18 @@ impl Output {
             return false;
         }
         let text = String::from_utf8_lossy(&line);
-        match if self.reports { parse(&text) } else { Line::Log } {
+        let line = if self.reports { parse(&text) } else { Line::Log };
+        if matches!(line, Line::Started(_) | Line::Handled(_) | Line::Failed(_)) {
+            state.reported += 1;
+            if state.reported - state.excess > state.believed {
+                state.excess += 1;
+                if state.excess == 1 {
+                    self.flood(state);
+                }
+                return false;
+            }
+        }
+        match line {
             Line::Log => {
                 self.log.line(&text);
                 return false;
@@ -242,6 +290,15 @@ impl Output {
         }
         state.last = Some(Instant::now());
         true
+    }
+
+    fn flood(&self, state: &State) {
+        let State { reported, excess, .. } = state;
+        let delivered = self.recorder.look(|l| l.delivered);
+        let text = format!(
+            "{reported} reports of {delivered} deliveries; {excess} of them are not in the history"
+        );
+        self.recorder.record(What::Flood { text });
     }
 
     /// A handling whose start was not reported began, as far as anybody knows, when its message arrived.
@@ -349,6 +406,47 @@ mod tests {
         assert_eq!(log.tail().len(), TAIL);
         let nonsense = recorder.history().expect("memory").events().len();
         assert_eq!(nonsense, NONSENSE as usize);
+    }
+
+    #[tokio::test]
+    async fn reports_beyond_what_was_delivered_are_counted_and_not_recorded() {
+        let (output, recorder, _) = written(&b"handled m1\n".repeat(50_000));
+        output.close();
+        let history = recorder.history().expect("memory");
+        let floods: Vec<&String> = history
+            .events()
+            .iter()
+            .filter_map(|e| match &e.what {
+                What::Flood { text } => Some(text),
+                _ => None,
+            })
+            .collect();
+        let expect = [
+            "1001 reports of 0 deliveries; 1 of them are not in the history",
+            "50000 reports of 0 deliveries; 49000 of them are not in the history",
+        ];
+        assert_eq!(floods, expect);
+        let effects = history.events().iter().filter(|e| matches!(e.what, What::Effect { .. }));
+        assert_eq!(effects.count(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_look_ends_however_fast_the_copy_writes() {
+        let recorder = Recorder::new(None).expect("memory");
+        let log = Arc::new(Log::new(None).expect("memory"));
+        let (output, writer) = Output::new(true, &recorder, &log).expect("a pipe");
+        let mut flood = std::process::Command::new("yes");
+        let mut flood = flood.arg("handled m1").stdout(writer).spawn().expect("coreutils");
+        // Each look ends at what was there when it began.
+        let most = (0..200).map(|_| {
+            let before = output.state().reported;
+            output.take();
+            output.state().reported - before
+        });
+        let most = most.max().expect("several looks");
+        flood.kill().expect("it runs");
+        flood.wait().expect("it ends");
+        assert!(most * "handled m1\n".len() as u64 <= 2 * AT_ONCE as u64, "{most} reports");
     }
 
     #[test]

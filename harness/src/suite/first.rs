@@ -1,0 +1,85 @@
+//! What comes before a suite: how long it can take, and the preflight of each command in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BESIDE, Bout, Options, RunOutcome, RunReport, Shared};
+use crate::broker::BrokerSpec;
+use crate::preflight;
+use crate::run::upper_bound;
+use crate::verdict::Verdict;
+
+/// The longest that these bouts can take, the broker's own start left out.
+pub fn longest(bouts: &[Bout], options: &Options) -> Duration {
+    let embedded = options.broker == BrokerSpec::Embedded;
+    // At one broker of their own, or in this process, they take turns.
+    let by_turns = |bout: &&Bout| {
+        bout.scenario.own_broker && !embedded
+            || bout.counts_this_process() && options.apart.is_none()
+    };
+    let (turns, others): (Vec<&Bout>, Vec<&Bout>) = bouts.iter().partition(by_turns);
+    let turns: Duration = turns.into_iter().map(Bout::upper_bound).sum();
+    let bounds: Vec<Duration> = others.into_iter().map(Bout::upper_bound).collect();
+    let jobs = u32::try_from(options.jobs.max(1)).unwrap_or(u32::MAX);
+    let last = bounds.iter().max().copied().unwrap_or_default();
+    let preflights: Duration = preflights(bouts, options).values().map(Bout::upper_bound).sum();
+    let sum: Duration = bounds.iter().sum();
+    // The last of them begins no later than when all others, spread over the jobs, are over.
+    preflights + turns + (sum - last) / jobs + last
+}
+
+impl Bout {
+    /// No run of it takes longer.
+    pub fn upper_bound(&self) -> Duration {
+        upper_bound(&self.plan("")) + BESIDE
+    }
+}
+
+/// A preflight of each command that is to play more than one scenario, by its name.
+fn preflights(bouts: &[Bout], options: &Options) -> BTreeMap<String, Bout> {
+    let mut of: BTreeMap<String, Bout> = BTreeMap::new();
+    for bout in bouts.iter().filter(|b| options.preflight && b.entrant.program().is_some()) {
+        let name = &bout.entrant.name;
+        let its = || bouts.iter().filter(|b| b.entrant.name == *name);
+        if its().count() > 1 && !of.contains_key(name) {
+            let beside = bout.dir.as_deref().and_then(Path::parent);
+            let dir = beside.map(|dir| dir.join(preflight::NAME));
+            let mut scenario = preflight::scenario();
+            // No broker is started for it that nothing else would need.
+            scenario.own_broker = its().all(|b| b.scenario.own_broker);
+            let first = Bout { scenario, dir, ..bout.clone() };
+            of.insert(name.clone(), first);
+        }
+    }
+    of
+}
+
+impl Shared {
+    /// Plays the preflights, one after the other. A report for each bout that is not to be played.
+    pub(super) async fn preflights(&self, bouts: &[Bout]) -> Vec<Option<Arc<RunReport>>> {
+        let mut reports = vec![None; bouts.len()];
+        for (i, (name, first)) in preflights(bouts, &self.options).into_iter().enumerate() {
+            let report = self.one(bouts.len() + i, &first, false).await;
+            if report.verdict() == Some(Verdict::Pass) {
+                continue;
+            }
+            if matches!(report.outcome, RunOutcome::Interrupted) {
+                break;
+            }
+            let its = bouts.iter().enumerate().filter(|(_, b)| b.entrant.name == name);
+            for (i, bout) in its {
+                reports[i] = Some(Arc::new(RunReport {
+                    scenario: bout.scenario.name.clone(),
+                    title: bout.scenario.title.clone(),
+                    subject: name.clone(),
+                    dir: None,
+                    took: Duration::ZERO,
+                    outcome: RunOutcome::NotPlayed(report.clone()),
+                }));
+            }
+        }
+        reports
+    }
+}
