@@ -24,7 +24,7 @@ use crate::backstage::Backstage;
 use crate::broker::Broker;
 use crate::conductor::{Conductor, alive, caught_up, quiet};
 use crate::history::ledger::{self, Ledger};
-use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, What};
+use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, Waiter, What};
 use crate::network::{self, Network};
 use crate::plan::Plan;
 use crate::preflight::is_preflight;
@@ -275,6 +275,11 @@ impl Stage<'_> {
         let mut watching = JoinSet::new();
         let over = CancellationToken::new();
         watching.spawn(starvation::watch(self.recorder.clone(), host.threads(), over.clone()));
+        let (recorder, broker) = (self.recorder.clone(), self.conductor.broker.clone());
+        let of_broker =
+            starvation::watch_processes(recorder, Waiter::Broker, move || broker.processes());
+        let mut without_end = JoinSet::new();
+        without_end.spawn(of_broker);
         let (bound, halt) = (self.bound, self.halt.clone());
         let phases = tokio::time::timeout(bound, self.phases(&host));
         let outcome = match halt.run_until_cancelled(phases).await {
@@ -288,6 +293,7 @@ impl Stage<'_> {
         };
         host.stop().await;
         over.cancel();
+        without_end.shutdown().await;
         // A watch that panics is this program's defect, and loses nothing of the run.
         while watching.join_next().await.is_some() {}
         outcome

@@ -43,6 +43,16 @@ pub(super) fn port_taken(error: &BrokerError) -> bool {
     missing.contains(TAKEN) || words.iter().any(|words| log.contains(words))
 }
 
+impl super::Broker {
+    /// Its processes, where it is a local RabbitMQ that runs: the virtual machine that does all its work.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        match &self.node {
+            super::Node::Local(local) => local.process().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// One node.
 pub(super) struct Local {
     programs: Programs,
@@ -88,6 +98,11 @@ impl Local {
         }
         local.start_node(&mut *local.state.lock().await)?;
         Ok(local)
+    }
+
+    fn process(&self) -> Option<u32> {
+        // While it goes down or comes up there is nothing to watch.
+        self.state.try_lock().ok()?.node.as_ref()?.id()
     }
 
     pub(super) fn amqp(&self) -> SocketAddr {

@@ -5,7 +5,7 @@
 
 use gauntlet_network::{Args, Way};
 
-use super::proof::{Charges, ms, name, place};
+use super::proof::{Charges, moved, ms, name, place};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Delivery, Epoch, Mark, Settlement};
@@ -101,9 +101,13 @@ fn silent(case: &Case<'_>, charges: &mut Charges, index: usize, s: &Settlement, 
     let Some(id) = d.id.filter(|id| handled(*id).is_none()) else { return };
     let Some((old, meant)) = owner(case, index, s.tag) else { return };
     let Some((other, finished)) = meant.id.and_then(|m| Some((m, handled(m)?))) else { return };
-    // Never begun on this delivery: it was skipped on purpose (I5, I11), and the tag is a coincidence.
-    let begun = case.ledger.messages[&id].handlings.iter().any(|h| Some(h.start) > d.at_client);
-    if other == id || !begun {
+    // Never begun on this delivery, it was skipped on purpose (I5, I11). Begun and over, or put elsewhere, it is done with.
+    // In both cases the tag is a coincidence.
+    let running = case.ledger.messages[&id]
+        .handlings
+        .iter()
+        .any(|h| Some(h.start) > d.at_client && h.end.is_none_or(|(end, _)| end > s.at_client));
+    if other == id || !running || moved(case, &case.ledger.epochs[index], d, s).is_some() {
         return;
     }
     let epoch = &case.ledger.epochs[index];
@@ -205,6 +209,10 @@ mod tests {
             decision.summary
         );
         assert_eq!(decision.evidence.len(), 5);
+        // Its own handler was over, without success: the ack was meant for it (I5), and the tag is a coincidence.
+        let mut over = recovered();
+        over.redeliver(2, 1, 1, 1).redeliver(2, 1, 2, 2).handle(1, true).handle(2, false);
+        over.ack(2, 1, 2).expect(&CHECKER, Pass);
         // Skipped for good: an early ack, whose tag is a coincidence.
         told(1).expect(&CHECKER, Pass);
         told(2).expect(&CHECKER, Pass);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gauntlet_network::{Args, End, Way};
 
+use super::busy::busy;
 use crate::history::{SubjectEnd, What};
 use crate::scenario::Ends;
 use crate::suite::{Played, RunOutcome, RunReport};
@@ -18,7 +19,8 @@ const DECLARE: (u16, u16) = (50, 10);
 /// scenarios that passed, or whose point is that the subject is refused.
 pub fn hints<'a>(reports: impl IntoIterator<Item = &'a RunReport>) -> Vec<String> {
     let mut all: Vec<(String, usize)> = Vec::new();
-    for report in reports {
+    let reports: Vec<&RunReport> = reports.into_iter().collect();
+    for report in &reports {
         let RunOutcome::Judged(played) = &report.outcome else { continue };
         for hint in of(played) {
             match all.iter_mut().find(|(known, _)| *known == hint) {
@@ -32,7 +34,7 @@ pub fn hints<'a>(reports: impl IntoIterator<Item = &'a RunReport>) -> Vec<String
         1 => hint,
         times => format!("{hint} (seen in {times} scenarios)"),
     };
-    all.into_iter().map(counted).collect()
+    busy(&reports).into_iter().chain(all.into_iter().map(counted)).collect()
 }
 
 fn of(played: &Played) -> Vec<String> {
