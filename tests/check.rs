@@ -7,7 +7,7 @@ use gauntlet_harness::history::{History, What};
 use gauntlet_harness::judge::{judge, load};
 use gauntlet_harness::verdict::Verdict;
 
-use crate::support::{command_passed, whole_machine};
+use crate::support::{command_passed, turn};
 
 fn gauntlet(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
@@ -23,9 +23,9 @@ fn text(bytes: &[u8]) -> String {
 struct Runs(tempfile::TempDir);
 
 impl Runs {
-    /// Plays scenarios that pass, or fail, with nothing beside them; nothing where the machine was too busy all the same.
+    /// Plays scenarios that pass, or fail; nothing where the machine was too busy all the same.
     fn play(args: &[&str], code: i32) -> Option<Runs> {
-        let _alone = whole_machine();
+        let _turn = turn();
         let runs = Runs(tempfile::tempdir().expect("a directory"));
         let out = runs.dir().display().to_string();
         let output = gauntlet(&[&["run"], args, &["--out", &out]].concat());

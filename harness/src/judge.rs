@@ -92,7 +92,8 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
     if let Some(busy) = busy(&ledger, history) {
         for finding in findings.iter_mut().filter(|f| f.outcome == Outcome::Unknown && !f.busy) {
             finding.busy = true;
-            finding.summary = format!("{}; {busy}", finding.summary);
+            // Causes come before consequences.
+            finding.summary = format!("{busy}; {}", finding.summary);
         }
     }
     let verdict = Verdict::merge(findings.iter().filter_map(|f| f.outcome.verdict()));

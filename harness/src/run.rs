@@ -379,7 +379,9 @@ impl Stage<'_> {
         deadline: Instant,
         condition: impl FnMut(&Ledger) -> Progress,
     ) -> Result<(), String> {
-        self.conductor.until(deadline.saturating_duration_since(Instant::now()), condition).await
+        // Said in words, no more than milliseconds of it are of interest.
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
+        self.conductor.until(Duration::from_millis(left), condition).await
     }
 
     /// Where several run, one alone may have done all the work.

@@ -53,7 +53,12 @@ fn shared(kind: &str) -> Result<Arc<Broker>, String> {
     if let Some(there) = cell.get() {
         return there.clone();
     }
-    // Whichever test comes second finds it started.
+    // One test starts it, and those that come meanwhile find it started.
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(there) = cell.get() {
+        return there.clone();
+    }
     let _alone = whole_machine();
     RUNTIME.block_on(cell.get_or_init(|| own(kind))).clone()
 }

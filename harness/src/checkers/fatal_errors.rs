@@ -313,7 +313,7 @@ fn passing(case: &Case<'_>) -> Decision {
         }
         let mut charges = Charges::default();
         charges.late(
-            &Timed::mostly(case, before.map_or(0, |m| m.ns), at.ns),
+            &Timed::gave_up(case, before.map_or(0, |m| m.ns), at.ns),
             format!("a passing error was taken for a fatal one at {}: {why}", ms(at)),
             [before, Some(at)],
         );

@@ -93,7 +93,7 @@ fn decide(case: &Case<'_>) -> Decision {
             let words = format!("it ended with an error {when}, at {}: {why}", ms(at));
             // Deadlines that pass while it waits for a CPU end a good subject too.
             let from = asked.filter(|_| !before).map_or(0, |asked| asked.ns);
-            Timed::mostly(case, from, at.ns).decision(words, marks(Some(at)))
+            Timed::gave_up(case, from, at.ns).decision(words, marks(Some(at)))
         }
         (SubjectEnd::Clean, true) => {
             fail(format!("it ended without an error {when}, at {}", ms(at)))

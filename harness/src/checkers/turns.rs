@@ -72,6 +72,14 @@ impl Timed {
         Timed { kept, span, others: 0, waited }
     }
 
+    /// The same for a subject that gave up with an error: a deadline of its own that passed while it waited for a CPU would
+    /// explain that. None is shorter than a second.
+    pub(super) fn gave_up(case: &Case<'_>, from: u64, to: u64) -> Timed {
+        let timed = Timed::mostly(case, from, to);
+        let kept = if timed.waited < SHORTEST_DEADLINE { Kept::Late } else { timed.kept };
+        Timed { kept, ..timed }
+    }
+
     /// What was not the subject's, in words that follow a time; nothing where all was.
     pub(super) fn breakdown(&self) -> String {
         let mut parts = Vec::new();
@@ -126,6 +134,9 @@ impl Timed {
         }
     }
 }
+
+/// Consumers have no shorter deadlines than this, in nanoseconds: those of their libraries are 1 to 60 s.
+const SHORTEST_DEADLINE: u64 = 1_000_000_000;
 
 /// Less than so many nanoseconds is not worth a word.
 const WORTH_SAYING: u64 = 1_000_000;

@@ -30,6 +30,9 @@ pub fn groups<'a>(told: &[&'a RunReport]) -> Vec<Vec<&'a RunReport>> {
             continue;
         }
         let key = leading(played).map_or(String::new(), |f| {
+            if played.judgement.too_busy() {
+                return format!("{} was undecided, for the machine was too busy", report.subject);
+            }
             let words = f.summary.chars().filter(|c| !c.is_ascii_digit());
             format!(
                 "{} {} {:?} {}",
