@@ -68,7 +68,7 @@ fn a_run_that_reaches_its_bound_is_cut_short_and_unknown() {
     assert!(!history.complete());
     assert_eq!(judgement.verdict, Verdict::Unknown, "{judgement:?}");
     let fired = judgement.findings.iter().find(|f| f.checker == "fired").expect("it is there");
-    assert!(fired.summary.starts_with("the run was cut short: it took 100ms"), "{}", fired.summary);
+    assert!(fired.summary.contains("the run was cut short: it took 100ms"), "{}", fired.summary);
 }
 
 #[test]
