@@ -370,7 +370,7 @@ mod tests {
         forgotten.at(2000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Fail);
     }
 
-    /// The octets it hears once the cable is back say nothing of what it noticed.
+    /// The bytes it hears once the cable is back say nothing of what it noticed.
     #[test]
     fn a_cable_that_is_back_before_the_bound_need_not_be_noticed_and_after_it_must_have_been() {
         for (back, expect) in [(7500.0, NotAtStake), (7501.0, Fail)] {

@@ -1,7 +1,7 @@
 //! Steps that a Toxiproxy behind the link plays, and the evidence that they touched something.
 //!
 //! Toxiproxy does not say what a toxic did. What the link hears at its far end does: from the moment a toxic is read
-//! back, an octet handed to Toxiproxy or coming from it has passed the toxic on that stream.
+//! back, a byte handed to Toxiproxy or coming from it has passed the toxic on that stream.
 
 use gauntlet_network::Way;
 

@@ -173,7 +173,7 @@ pub enum What {
 
     // --- the network ---------------------------------------------------------------------------
     /// The virtual host the subject was told to use. It belongs to this run alone, so a client that opens it is the
-    /// subject, whoever holds the socket.
+    /// subject, no matter which process holds the socket.
     VhostTold {
         /// Its name.
         vhost: String,
