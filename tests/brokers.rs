@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::queue::{QUEUE, Queue, declare, new_vhost, open, ready};
+use crate::support::turns::suite;
 use crate::support::until::{until, when};
 use crate::support::{RUNTIME, broker};
 
@@ -58,6 +59,7 @@ fn one_beside_another_restarts_keeps_what_is_durable_and_leaves_nothing(
     #[values("container", "local")] kind: &str,
 ) {
     let Some(shared) = broker(kind) else { return };
+    let _turn = suite();
     RUNTIME.block_on(Box::pin(async {
         let run = RunId::new();
         let spec: BrokerSpec = kind.parse().expect("a kind");
@@ -143,6 +145,7 @@ async fn answers(addr: SocketAddr) -> bool {
 #[test]
 fn nothing_is_left_when_its_starter_is_killed() {
     let Some(_there_is_a_server) = broker("local") else { return };
+    let _turn = suite();
     let out = tempfile::tempdir().expect("a directory for the run");
     RUNTIME.block_on(async {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));

@@ -7,7 +7,8 @@ use gauntlet_harness::history::{History, What};
 use gauntlet_harness::judge::{judge, load};
 use gauntlet_harness::verdict::Verdict;
 
-use crate::support::{command_passed, turn};
+use crate::support::command_passed;
+use crate::support::turns::{When, turn};
 
 fn gauntlet(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
@@ -25,7 +26,7 @@ struct Runs(tempfile::TempDir);
 impl Runs {
     /// Plays scenarios that pass, or fail; nothing where the machine was too busy all the same.
     fn play(args: &[&str], code: i32) -> Option<Runs> {
-        let _turn = turn();
+        let _turn = turn(When::Beside);
         let runs = Runs(tempfile::tempdir().expect("a directory"));
         let out = runs.dir().display().to_string();
         let output = gauntlet(&[&["run"], args, &["--out", &out]].concat());

@@ -9,7 +9,7 @@ use rstest::rstest;
 use crate::clients::PYTHON;
 use crate::processes::gauntlet;
 use crate::support::program::fresh;
-use crate::support::skip;
+use crate::support::{skip, undecided};
 
 /// A clean start and end, a cut under load, and a stop with work in hand.
 const SCENARIOS: [&str; 3] = ["steady", "rst-load", "stop-in-flight"];
@@ -21,10 +21,13 @@ fn check(name: &str, scenarios: &[&str], command: &[&str], words: &[&str]) {
     let command = [&["--promises", &promises, "--"], command].concat();
     let quick = [("BACKOFF_BASE_MS", "50"), ("BACKOFF_CAP_MS", "400")];
     let ran = gauntlet(&[scenarios, &command[..]].concat(), &quick);
+    if ran.busy() {
+        return undecided(&format!("{name}: {}", ran.said));
+    }
     let missing: Vec<_> = words.iter().filter(|words| !ran.said.contains(**words)).collect();
     assert!(missing.is_empty(), "no {missing:?} in: {}", ran.said);
     let fails = words.iter().any(|words| words.contains("failed"));
-    assert_eq!(ran.code, Some(i32::from(fails)), "{}", ran.said);
+    ran.ended(i32::from(fails));
 }
 
 fn directory() -> PathBuf {

@@ -5,10 +5,12 @@ use std::process::{Command, Output};
 
 use crate::support::command_passed;
 use crate::support::served::Served;
+use crate::support::turns::suite;
 
 /// Plays scenarios on this broker, in a directory that is gone afterwards.
 fn run(broker: &str, scenarios: &[&str]) -> Output {
     let out = tempfile::tempdir().expect("a directory");
+    let _turn = suite();
     let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
     command.arg("run").args(scenarios).arg("--out").arg(out.path().join("runs"));
     command.env("GAUNTLET_BROKER", broker).env_remove("RUST_LOG");

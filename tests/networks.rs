@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use gauntlet_harness::history::What;
 use gauntlet_harness::judge::load;
 
+use crate::support::turns::suite;
 use crate::support::{broker, skip};
 use crate::toxiproxy::Proxy;
 
@@ -12,6 +13,7 @@ use crate::toxiproxy::Proxy;
 const IMAGE: &str = "ghcr.io/shopify/toxiproxy:2.12.0";
 
 fn run(args: &[&str], network: &str, out: &std::path::Path) -> Output {
+    let _turn = suite();
     let mut command = Command::new(env!("CARGO_BIN_EXE_gauntlet"));
     command.arg("run").args(args).args(["--network", network, "--out"]).arg(out);
     command.env_remove("GAUNTLET_BROKER").output().expect("the command runs")

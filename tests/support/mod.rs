@@ -5,6 +5,7 @@ pub mod queue;
 pub mod raw;
 pub mod served;
 pub mod story;
+pub mod turns;
 pub mod until;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
 use gauntlet_harness::judge::{Judgement, judge, load};
 use gauntlet_harness::network::Network;
@@ -25,8 +27,9 @@ use gauntlet_harness::subject::Entrant;
 use gauntlet_harness::suite::Played;
 use gauntlet_network::Seed;
 use tokio::runtime::Runtime;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+
+use self::turns::{When, turn};
 
 /// Brokers outlive the test that started them, so the runtime they live on does too.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -39,37 +42,29 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// The id of this run of the tests; what they start carries it.
 pub static RUN: LazyLock<RunId> = LazyLock::new(RunId::new);
 
-type Shared = Arc<OnceCell<Result<Arc<Broker>, String>>>;
+/// A broker, or why there is none.
+type Started = Result<Arc<Broker>, String>;
 
-/// The shared broker of this kind (`container`, `local`), or why there is none.
-fn shared(kind: &str) -> Result<Arc<Broker>, String> {
-    static BROKERS: Mutex<BTreeMap<String, Shared>> = Mutex::new(BTreeMap::new());
-    let cell = BROKERS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(kind.to_owned())
-        .or_default()
-        .clone();
-    if let Some(there) = cell.get() {
-        return there.clone();
-    }
-    // One test starts it, and those that come meanwhile find it started.
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(there) = cell.get() {
-        return there.clone();
-    }
-    let _alone = whole_machine();
-    RUNTIME.block_on(cell.get_or_init(|| own(kind))).clone()
+/// The RabbitMQs of this process: for each kind one that tests share, and one for scenarios that want a broker to
+/// themselves.
+struct Brokers {
+    shared: BTreeMap<&'static str, Started>,
+    alone: BTreeMap<&'static str, Mutex<Option<Started>>>,
 }
 
-/// A RabbitMQ of its own.
-fn started(kind: &str, turn: Turn) -> Result<Arc<Broker>, String> {
-    let _alone = (turn == Turn::One).then(whole_machine);
-    RUNTIME.block_on(own(kind))
-}
+/// All at once, before anything measures time: starting one keeps every core busy for seconds.
+static BROKERS: LazyLock<Brokers> = LazyLock::new(|| {
+    let _alone = turn(When::Alone);
+    let kinds = ["container", "local"];
+    let started = RUNTIME.block_on(join_all(kinds.iter().cycle().take(4).map(|kind| own(kind))));
+    let mut each = started.into_iter();
+    Brokers {
+        shared: kinds.into_iter().zip(each.by_ref()).collect(),
+        alone: kinds.into_iter().zip(each.map(|it| Mutex::new(Some(it)))).collect(),
+    }
+});
 
-async fn own(kind: &str) -> Result<Arc<Broker>, String> {
+async fn own(kind: &str) -> Started {
     let spec: BrokerSpec = kind.parse().map_err(|e| format!("{e}"))?;
     Broker::start(&spec, &RUN).await.map(Arc::new).map_err(|e| e.to_string())
 }
@@ -89,32 +84,9 @@ pub fn skip(what: &str, why: &str) {
 
 /// A broker of this kind, or a line that says why there is none.
 pub fn broker(kind: &str) -> Option<Arc<Broker>> {
-    shared(kind).map_err(|why| skip(kind, &why)).ok()
-}
-
-/// The broker of this kind for scenarios that want one to themselves: they take turns at it.
-fn alone(kind: &str) -> &'static Mutex<Option<Arc<Broker>>> {
-    static CONTAINER: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
-    static LOCAL: Mutex<Option<Arc<Broker>>> = Mutex::new(None);
-    if kind == "container" { &CONTAINER } else { &LOCAL }
-}
-
-/// How many tests play at a time: four for each core, for most of them wait most of the time. More, and the machine is what
-/// is tested.
-static TURNS: LazyLock<(Semaphore, u32)> = LazyLock::new(|| {
-    let turns = 4 * std::thread::available_parallelism().map_or(2, usize::from);
-    (Semaphore::new(turns), turns as u32)
-});
-
-/// A turn at measuring time, beside others that do. Drop it to end the turn.
-pub fn turn() -> SemaphorePermit<'static> {
-    RUNTIME.block_on(TURNS.0.acquire()).expect("never closed")
-}
-
-/// A turn at something that needs the machine for itself: starting RabbitMQ, compiling, deciding what a busy machine
-/// left open. Nothing that measures time runs beside it.
-pub fn whole_machine() -> SemaphorePermit<'static> {
-    RUNTIME.block_on(TURNS.0.acquire_many(TURNS.1)).expect("never closed")
+    static EMBEDDED: LazyLock<Started> = LazyLock::new(|| RUNTIME.block_on(own("embedded")));
+    let there = if kind == "embedded" { &*EMBEDDED } else { &BROKERS.shared[kind] };
+    there.clone().map_err(|why| skip(kind, &why)).ok()
 }
 
 /// How long to wait for a machine that other programs keep busy.
@@ -136,17 +108,17 @@ pub fn play_until(
     kind: &str,
     busy: TooBusy<'_>,
 ) -> Option<Played> {
-    let first = play_once(scenario, entrant, kind, Turn::One)?;
+    let first = play_once(scenario, entrant, kind, When::Beside)?;
     if !busy(&first.judgement) {
         return Some(first);
     }
-    // One that takes turns at a broker would wait for it with the whole machine, and its turn for the machine.
-    let takes_turns = scenario.own_broker && kind != "embedded";
-    let _alone = (!takes_turns).then(whole_machine);
-    let quiet = !takes_turns && quiet();
-    let last = if quiet { play_once(scenario, entrant, kind, Turn::Had)? } else { first };
+    let spare = {
+        let _turn = turn(When::Last);
+        quiet()
+    };
+    let last = if spare { play_once(scenario, entrant, kind, When::Last)? } else { first };
     if busy(&last.judgement) {
-        undecided(&scenario.name, &entrant.name, kind);
+        undecided(&format!("{} against {} ({kind})", scenario.name, entrant.name));
         return None;
     }
     Some(last)
@@ -165,52 +137,44 @@ fn quiet() -> bool {
 }
 
 /// One line, where the test runner does not swallow it.
-fn undecided(scenario: &str, subject: &str, kind: &str) {
+pub fn undecided(what: &str) {
     // Nobody reading is no reason to fail.
-    let _ = writeln!(
-        std::io::stderr(),
-        "undecided, the machine was too busy: {scenario} against {subject} ({kind})"
-    );
+    let _ = writeln!(std::io::stderr(), "undecided, the machine was too busy: {what}");
 }
 
 /// Whether a run of the command passed. What a busy machine left open is said, and decides nothing.
 pub fn command_passed(code: Option<i32>, said: &str) -> bool {
     let busy = code == Some(2) && said.contains("too busy");
     if busy {
-        // Nobody reading is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "undecided, the machine was too busy: {said}");
+        undecided(said);
     }
     assert!(busy || code == Some(0), "exit code {code:?}: {said}");
     !busy
 }
 
-/// Whether a turn is to be taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// One, once there is a broker.
-    One,
-    /// The caller has the whole machine.
-    Had,
-}
-
 /// The run is kept when `GAUNTLET_KEEP` names a directory.
-fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, turn_at: Turn) -> Option<Played> {
+fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, when: When) -> Option<Played> {
     let spec: BrokerSpec = kind.parse().expect("a kind of broker");
     if scenario.refused_by(&spec).is_some() {
         return None;
     }
     let embedded = kind == "embedded";
-    let mut turn = (scenario.own_broker && !embedded)
-        .then(|| alone(kind).lock().unwrap_or_else(PoisonError::into_inner));
-    let broker = match turn.as_mut().map(|turn| turn.take()) {
-        Some(Some(kept)) => kept,
-        Some(None) => started(kind, turn_at).map_err(|why| skip(kind, &why)).ok()?,
+    // Kept by those who take turns at it, until this one is done.
+    let mut kept = (scenario.own_broker && !embedded)
+        .then(|| BROKERS.alone[kind].lock().unwrap_or_else(PoisonError::into_inner));
+    let broker = match kept.as_mut().map(|kept| kept.take()) {
+        Some(Some(there)) => there.map_err(|why| skip(kind, &why)).ok()?,
+        Some(None) => RUNTIME.block_on(own(kind)).expect("where one started, another does"),
         None if embedded => RUNTIME.block_on(own(kind)).expect("the model starts"),
         None => broker(kind)?,
     };
-    let _turn = (turn_at == Turn::One).then(self::turn);
+    let _turn = turn(when);
     if scenario.exclusive {
-        return Some(play_apart(scenario, &entrant.name, &broker));
+        let played = play_apart(scenario, &entrant.name, &broker);
+        if let Some(kept) = kept.as_mut() {
+            **kept = Some(Ok(broker));
+        }
+        return Some(played);
     }
     // The same scenario may be played by several tests at a time.
     static PLAYED: AtomicU32 = AtomicU32::new(0);
@@ -230,9 +194,9 @@ fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, turn_at: Turn) 
     if embedded {
         RUNTIME.block_on(broker.stop()).expect("the broker stops");
     }
-    match turn {
+    match kept {
         // Whatever state it is in after an error is not for the next one.
-        Some(mut turn) if history.is_ok() => *turn = Some(broker),
+        Some(mut kept) if history.is_ok() => *kept = Some(Ok(broker)),
         Some(_) => RUNTIME.block_on(broker.stop()).expect("the broker stops"),
         None => {}
     }

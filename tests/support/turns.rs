@@ -1,0 +1,103 @@
+//! Who of the tests plays when. Most runs wait most of the time, so several share the machine; what would starve them, or
+//! must not be starved, waits for a better moment.
+//!
+//! Three kinds: a turn beside others; the whole machine, at once, before anyone else who waits; and what can wait until
+//! nobody plays or wants to.
+
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+
+static TURNS: LazyLock<Turns> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    Turns { cores, state: Mutex::default(), changed: Condvar::new() }
+});
+
+/// Turns for each core. More, and the machine is what is tested.
+const EACH: usize = 6;
+/// As many as a command needs that plays a suite.
+const SUITE: usize = 4;
+
+struct Turns {
+    cores: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those that wait, by kind.
+    waiting: [usize; 3],
+    /// How many of them wait for the turns of a suite.
+    wide: usize,
+    /// Turns that are had, by kind.
+    had: [usize; 3],
+}
+
+/// When its turn is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Beside others: it measures time, and they do too.
+    Beside,
+    /// With the whole machine, before others that wait: it would starve them. Starting RabbitMQ, compiling.
+    Alone,
+    /// When nobody plays or waits to, one for each core: it was starved once.
+    Last,
+}
+
+impl State {
+    fn may(&self, when: When, turns: usize, cores: usize) -> bool {
+        let [beside, alone, last] = self.had;
+        let [waits_beside, waits_alone, _] = self.waiting;
+        match when {
+            When::Beside => {
+                let first = waits_alone == 0 && (self.wide == 0 || turns == SUITE);
+                first && alone + last == 0 && beside + turns <= EACH * cores
+            }
+            When::Alone => beside + alone + last == 0,
+            When::Last => beside + alone + waits_beside + waits_alone == 0 && last + turns <= cores,
+        }
+    }
+}
+
+/// A turn, or several; they end when this is dropped.
+pub struct Turn {
+    when: When,
+    turns: usize,
+}
+
+/// Waits for a turn.
+pub fn turn(when: When) -> Turn {
+    take(when, 1)
+}
+
+/// Waits for as many turns as a command takes that plays many scenarios at a time, and before others: it takes longest.
+pub fn suite() -> Turn {
+    take(When::Beside, SUITE)
+}
+
+fn take(when: When, turns: usize) -> Turn {
+    let all = &*TURNS;
+    let mut state = all.lock();
+    state.waiting[when as usize] += 1;
+    state.wide += usize::from(turns == SUITE);
+    while !state.may(when, turns, all.cores) {
+        state = all.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+    state.waiting[when as usize] -= 1;
+    state.wide -= usize::from(turns == SUITE);
+    state.had[when as usize] += turns;
+    all.changed.notify_all();
+    Turn { when, turns }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS.lock().had[self.when as usize] -= self.turns;
+        TURNS.changed.notify_all();
+    }
+}
+
+impl Turns {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
