@@ -2,7 +2,7 @@
 //! where `TOXIPROXY_BIN` names its server, in one run. Loopback only; pin it to one core (`taskset -c 0`)
 //! for figures that can be compared.
 //!
-//! The octets are AMQP frames, so that a link that reads them has work to do. Criterion measures one way
+//! The bytes are AMQP frames, so that a link that reads them has work to do. Criterion measures one way
 //! after the other, so a machine that does other things too moves its figures against each other. The
 //! tables at the end are measured in turns of a few milliseconds, and their ratios turn by turn; the last
 //! one has everything side by side.
@@ -29,7 +29,7 @@ use support::{
     exact,
     far_end::{BLOCK, HEARTBEAT, LARGE, SMALL, Serve, body_frame},
     idle,
-    path::{Path, Way},
+    path::{Direction, Path},
     summary::Summary,
     table,
 };
@@ -119,9 +119,9 @@ fn round_trip(path: &Path) -> io::Result<Run> {
 }
 
 /// One iteration is a block of each stream.
-fn stream(path: &Path, octets: usize, streams: usize) -> io::Result<Run> {
+fn stream(path: &Path, bytes: usize, streams: usize) -> io::Result<Run> {
     let mut streams = (0..streams).map(|_| path.connect()).collect::<io::Result<Vec<_>>>()?;
-    let (block, mut answer) = (body_frame(octets).repeat(BLOCK / octets), HEARTBEAT);
+    let (block, mut answer) = (body_frame(bytes).repeat(BLOCK / bytes), HEARTBEAT);
     Ok(Box::new(move |iterations| {
         let started = Instant::now();
         for sent in 0..iterations {
@@ -170,7 +170,7 @@ fn main() {
         .measurement_time(Duration::from_millis(500))
         .nresamples(5_000)
         .configure_from_args();
-    let mut summary = Summary::new(Way::all().map(Way::name));
+    let mut summary = Summary::new(Direction::all().map(Direction::name));
     let tables: Vec<_> = MEASUREMENTS
         .iter()
         .filter_map(|m| measure(m, &mut criterion, &runtime, &mut summary))
@@ -204,7 +204,7 @@ type Table = (&'static str, Vec<Vec<String>>);
 
 /// A way that was measured, and is ready for more.
 struct Opened {
-    way: Way,
+    way: Direction,
     path: Path,
     run: Run,
     samples: usize,
@@ -215,7 +215,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(measurement: &Measurement, way: Way, runtime: &Runtime) -> Self {
+    fn open(measurement: &Measurement, way: Direction, runtime: &Runtime) -> Self {
         let path = runtime.block_on(Path::open(way, measurement.serve));
         let path = path.expect("there are ports on loopback");
         let run = (measurement.start)(&path).expect("the path can be connected to");
@@ -240,7 +240,11 @@ impl Opened {
 
     fn close(self, runtime: &Runtime) {
         drop(self.run);
-        assert_eq!(self.path.heard() > 0, self.way == Way::Tapped, "the tap is what is measured");
+        assert_eq!(
+            self.path.heard() > 0,
+            self.way == Direction::Tapped,
+            "the tap is what is measured"
+        );
         self.path.close(runtime);
     }
 }
@@ -254,7 +258,7 @@ fn measure(
     let mut group = criterion.benchmark_group(m.name);
     group.sampling_mode(SamplingMode::Flat).throughput(m.iteration.clone());
     let mut all: Vec<Opened> = Vec::new();
-    for way in Way::all() {
+    for way in Direction::all() {
         // Opened by the first sample, if the command line selects any.
         let mut opened = None;
         group.bench_function(way.name(), |bencher| {
@@ -265,7 +269,8 @@ fn measure(
     }
     group.finish();
     // A single sample is a test run; without a direct connection there is nothing to compare with.
-    let direct = all.first().is_some_and(|first| first.way == Way::Direct && first.samples > 1);
+    let direct =
+        all.first().is_some_and(|first| first.way == Direction::Direct && first.samples > 1);
     let table = direct.then(|| (m.title, compare(m, &mut all, summary)));
     all.into_iter().for_each(|opened| opened.close(runtime));
     table
@@ -285,7 +290,7 @@ fn compare(m: &Measurement, all: &mut [Opened], summary: &mut Summary) -> Vec<Ve
         let cpu = middle(&mut taken.iter().map(|turn| turn[at].1));
         let cpu_ratio = middle(&mut taken.iter().map(|turn| turn[at].1 / turn[0].1));
         let rate = match m.iteration {
-            Throughput::Bytes(octets) => format!("{:.0} MB/s", octets as f64 / seconds / 1e6),
+            Throughput::Bytes(bytes) => format!("{:.0} MB/s", bytes as f64 / seconds / 1e6),
             _ => format!("{:.0} /s", 1.0 / seconds),
         };
         let time = |seconds| table::time(Duration::from_secs_f64(seconds));

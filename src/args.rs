@@ -40,7 +40,7 @@ pub enum Command {
     Run(Box<Run>),
     /// List suites, scenarios, checkers, faults, toxics and mutants
     List(List),
-    /// Tell a scenario: its story, its schedule in words, what it decides; or a suite, or a checker
+    /// Describe a scenario: its story, its schedule in words, what it decides; or a suite, or a checker
     Show(Show),
     /// Decide again from a saved run, or a directory of them, alone
     Check(Check),
@@ -50,8 +50,12 @@ pub enum Command {
     League(League),
     /// Serve the embedded broker alone, with RabbitMQ's management API, until interrupted
     Broker(Broker),
-    /// Be a Toxiproxy server, with more toxics than it has, until interrupted
+    /// Run a Toxiproxy-compatible server, with more toxics than Toxiproxy has, until interrupted
     Proxy(Proxy),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print the man page, or that of one command
+    Man(Man),
 }
 
 impl Command {
@@ -63,6 +67,20 @@ impl Command {
             Err(e) => e.exit(),
         }
     }
+}
+
+/// `gauntlet completions`
+#[derive(clap::Args, Debug)]
+pub struct Completions {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `gauntlet man`
+#[derive(clap::Args, Debug)]
+pub struct Man {
+    /// A command, as `run`
+    pub command: Option<String>,
 }
 
 /// `gauntlet run`
@@ -350,7 +368,7 @@ pub struct Proxy {
     /// Fixes chance: toxicity, jitter, sizes of slices (decimal, or 0x...). Without it: a random one
     #[arg(long, value_name = "N", value_parser = any_seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
-    /// Octets of each proxy at /metrics
+    /// Bytes of each proxy at /metrics
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     pub proxy_metrics: bool,
     /// This process at /metrics

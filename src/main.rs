@@ -48,6 +48,8 @@ fn execute(args: Args) -> Result<u8, commands::Failure> {
         Command::League(league) => commands::league::execute(&league),
         Command::Broker(broker) => commands::broker::execute(&broker),
         Command::Proxy(proxy) => commands::proxy::execute(&proxy),
+        Command::Completions(completions) => commands::completions::execute(&completions),
+        Command::Man(man) => commands::completions::man(man.command.as_deref()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use console::Style;
 use gauntlet_harness::report::summary;
-use gauntlet_harness::suite::{News, RunReport};
+use gauntlet_harness::suite::{RunReport, SuiteEvent};
 use gauntlet_harness::verdict::Verdict;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -26,18 +26,20 @@ impl Progress {
     }
 
     /// Shows one piece of news.
-    pub fn hear(&self, news: &News) {
+    pub fn on_event(&self, news: &SuiteEvent) {
         match news {
-            News::BrokerStarting { of } => {
+            SuiteEvent::BrokerStarting { of } => {
                 self.begin(&key_of_broker(of.as_deref()), "broker", "starting");
             }
-            News::BrokerReady { broker, took } => {
+            SuiteEvent::BrokerReady { broker, took } => {
                 self.end_brokers();
                 self.keep(format!("{broker} ready after {:.1}s", took.as_secs_f64()));
             }
-            News::NetworkReady { network } => self.keep(format!("behind the link: {network}")),
-            News::Started { scenario } => self.begin(scenario, scenario, ""),
-            News::Finished { report } => {
+            SuiteEvent::NetworkReady { network } => {
+                self.keep(format!("behind the link: {network}"))
+            }
+            SuiteEvent::Started { scenario } => self.begin(scenario, scenario, ""),
+            SuiteEvent::Finished { report } => {
                 self.end(&report.scenario);
                 self.end(&key_of_broker(Some(&report.scenario)));
                 self.keep(coloured(report));

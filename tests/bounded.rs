@@ -10,7 +10,7 @@ use gauntlet_harness::mutants;
 use gauntlet_harness::network::Network;
 use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run_within};
-use gauntlet_harness::subject::{Entrant, reference};
+use gauntlet_harness::subject::{SubjectSpec, reference};
 use gauntlet_harness::verdict::{Outcome, Verdict};
 use gauntlet_network::Seed;
 use rstest::rstest;
@@ -47,7 +47,7 @@ fn a_schedule_ends_with_a_recovery_that_does_not_come() {
 #[test]
 fn a_run_that_reaches_its_bound_is_cut_short_and_unknown() {
     let scenario = gauntlet_scenarios::scenario("steady").expect("listed");
-    let Entrant { name, promises, .. } = reference::entrant();
+    let SubjectSpec { name, promises, .. } = reference::subject_spec();
     let plan = Plan::resolve(&scenario, Seed(1), &name, &promises, "embedded");
     let history = RUNTIME.block_on(async {
         let broker = Broker::start(&BrokerSpec::Embedded, &RUN).await.expect("the model starts");
@@ -59,7 +59,7 @@ fn a_run_that_reaches_its_bound_is_cut_short_and_unknown() {
             halt: CancellationToken::new(),
         };
         let bound = Duration::from_millis(100);
-        let played = run_within(bound, &plan, &reference::entrant(), &environment, None).await;
+        let played = run_within(bound, &plan, &reference::subject_spec(), &environment, None).await;
         environment.broker.stop().await.expect("the model stops");
         played.expect("the environment holds")
     });

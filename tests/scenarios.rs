@@ -58,7 +58,7 @@ const LOCAL: &[&str] = &["steady", "rst-load", "wrong-password", "stop-in-flight
 #[track_caller]
 pub fn passes(broker: &str, name: &str) {
     let scenario = gauntlet_scenarios::scenario(name).expect("listed");
-    let Some(played) = play(&scenario, &reference::entrant(), broker) else { return };
+    let Some(played) = play(&scenario, &reference::subject_spec(), broker) else { return };
     assert_eq!(played.judgement.verdict, Verdict::Pass, "\n{}", explain(&played));
     // The model in this process is to be RabbitMQ 4.0 to its clients: one snapshot for both. `local` is whatever
     // version the machine has.
@@ -71,7 +71,7 @@ pub fn passes(broker: &str, name: &str) {
 #[rstest]
 fn the_broker_closes_the_subjects_connections_alone(#[values("embedded", "container")] kind: &str) {
     let scenario = gauntlet_scenarios::scenario("broker-closes-connections").expect("listed");
-    let Some(played) = play(&scenario, &reference::entrant(), kind) else { return };
+    let Some(played) = play(&scenario, &reference::subject_spec(), kind) else { return };
     let notes = played.history.events().iter().filter_map(|e| match &e.what {
         What::Fired { note, .. } => Some(note.as_str()),
         _ => None,

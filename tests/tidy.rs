@@ -114,3 +114,45 @@ fn no_generated_or_local_path_is_committed() {
     let ignore = read(&root().join(".gitignore"));
     assert!(ignore.contains("/target") && ignore.contains("/gauntlet-out"));
 }
+
+/// Words of our own for what has a standard name; docs/glossary.md has the standard ones. Type names stand in code, phrases
+/// anywhere.
+const BANNED: &[&str] = &[
+    "Backstage",
+    "Bout",
+    "Charges",
+    "CutHow",
+    "Entrant",
+    "NotAtStake",
+    "Tale",
+    "Treatment",
+    "at stake",
+    "declared anew",
+    "could not be had",
+];
+
+#[test]
+fn what_has_a_standard_name_has_no_other() {
+    for path in all_sources().into_iter().filter(|path| !path.ends_with("tidy.rs")) {
+        let text = read(&path);
+        let words = |line: &str| -> Vec<String> {
+            line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ' ')
+                .map(str::to_owned)
+                .collect()
+        };
+        for (number, line) in text.lines().enumerate() {
+            for banned in BANNED {
+                let found = match banned.contains(' ') {
+                    true => line.contains(banned),
+                    false => words(line).iter().any(|w| w.split(' ').any(|w| w == *banned)),
+                };
+                assert!(
+                    !found,
+                    "{}:{}: `{banned}`; see docs/glossary.md",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}

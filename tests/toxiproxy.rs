@@ -175,12 +175,12 @@ fn toxiproxy_rust_does_all_it_can() {
     let upstream = TcpListener::bind("127.0.0.1:0").expect("a port");
     let target = upstream.local_addr().expect("bound");
     let echo = std::thread::spawn(move || {
-        // As many as the test makes; an octet each.
+        // As many as the test makes; a byte each.
         for stream in upstream.incoming().flatten() {
-            let (mut stream, mut octet) = (stream, [0]);
-            match stream.read(&mut octet) {
-                Ok(1) if octet[0] == 0 => return,
-                Ok(1) => _ = stream.write_all(&octet),
+            let (mut stream, mut byte) = (stream, [0]);
+            match stream.read(&mut byte) {
+                Ok(1) if byte[0] == 0 => return,
+                Ok(1) => _ = stream.write_all(&byte),
                 _ => {}
             }
         }
@@ -193,10 +193,10 @@ fn toxiproxy_rust_does_all_it_can() {
     let populated = client.populate(vec![pack]).expect("it is populated");
     assert_eq!(populated.len(), 1);
     let listen = client.all().expect("a list")["rust"].proxy_pack.listen.clone();
-    let took = |octet: u8| {
+    let took = |byte: u8| {
         let start = Instant::now();
         let mut stream = std::net::TcpStream::connect(&listen).ok()?;
-        stream.write_all(&[octet]).ok()?;
+        stream.write_all(&[byte]).ok()?;
         let _ = stream.read(&mut [0]);
         Some(start.elapsed())
     };

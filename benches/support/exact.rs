@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     far_end::{BLOCK, HEARTBEAT, LARGE, SMALL, Serve, body_frame},
-    path::{Path, Way},
+    path::{Direction, Path},
     summary::Summary,
     table,
 };
@@ -21,16 +21,16 @@ use super::{
 const DELAYS: [(u64, usize); 3] = [(10, 40), (30, 20), (100, 10)];
 /// Round trips without a fault that are subtracted.
 const BASE: usize = 200;
-/// Paces in octets a second, and blocks sent at each.
+/// Paces in bytes a second, and blocks sent at each.
 const PACES: [(u64, u64); 2] = [(2_000_000, 1), (20_000_000, 8)];
 
 /// Measures all ways with faults.
 pub fn measure(runtime: &Runtime, summary: &mut Summary) {
     for (delay, times) in DELAYS {
         let late = signed(woken(Duration::from_millis(delay), times));
-        summary.add(&format!("latency {delay} ms, mean error"), Way::Direct.name(), late);
+        summary.add(&format!("latency {delay} ms, mean error"), Direction::Direct.name(), late);
     }
-    for way in Way::all().filter(|way| way.has_faults()) {
+    for way in Direction::all().filter(|way| way.has_faults()) {
         for (delay, frames) in DELAYS {
             let late = latency(runtime, way, delay, frames).expect("latency can be injected");
             summary.add(&format!("latency {delay} ms, mean error"), way.name(), signed(late));
@@ -60,7 +60,7 @@ fn woken(after: Duration, times: usize) -> f64 {
 }
 
 /// Seconds by which frames are later than they should be, on average.
-fn latency(runtime: &Runtime, way: Way, delay: u64, frames: usize) -> io::Result<f64> {
+fn latency(runtime: &Runtime, way: Direction, delay: u64, frames: usize) -> io::Result<f64> {
     let mut path = runtime.block_on(Path::open(way, Serve::Echo))?;
     let (mut stream, frame) = (path.connect()?, body_frame(SMALL));
     let mut back = frame.clone();
@@ -72,7 +72,7 @@ fn latency(runtime: &Runtime, way: Way, delay: u64, frames: usize) -> io::Result
     };
     let base = table::median((0..BASE).map(|_| trip()).collect::<io::Result<_>>()?);
     let delay = Duration::from_millis(delay);
-    let way = Some(gauntlet_network::Way::ToBroker);
+    let way = Some(gauntlet_network::Direction::ToBroker);
     runtime.block_on(path.inject(&Fault::Latency { way, delay, jitter: Duration::ZERO }))?;
     let taken = (0..frames).map(|_| trip()).collect::<io::Result<Vec<_>>>()?;
     drop(stream);
@@ -81,10 +81,10 @@ fn latency(runtime: &Runtime, way: Way, delay: u64, frames: usize) -> io::Result
 }
 
 /// By what share of it a pace is too fast.
-fn bandwidth(runtime: &Runtime, way: Way, pace: u64, blocks: u64) -> io::Result<f64> {
+fn bandwidth(runtime: &Runtime, way: Direction, pace: u64, blocks: u64) -> io::Result<f64> {
     let mut path = runtime.block_on(Path::open(way, Serve::Sink))?;
     let (mut stream, block) = (path.connect()?, body_frame(LARGE).repeat(BLOCK / LARGE));
-    let way = Some(gauntlet_network::Way::ToBroker);
+    let way = Some(gauntlet_network::Direction::ToBroker);
     runtime.block_on(path.inject(&Fault::Bandwidth { way, bytes_per_second: pace }))?;
     let started = Instant::now();
     for _ in 0..blocks {

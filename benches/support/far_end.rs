@@ -13,18 +13,18 @@ use std::{
     thread,
 };
 
-/// Octets of a small frame, its header and end included.
+/// Bytes of a small frame, its header and end included.
 pub const SMALL: usize = 64;
-/// Octets of a large frame.
+/// Bytes of a large frame.
 pub const LARGE: usize = 4096;
-/// Octets that [`Serve::Sink`] answers with one [`HEARTBEAT`]: whole frames of either size.
+/// Bytes that [`Serve::Sink`] answers with one [`HEARTBEAT`]: whole frames of either size.
 pub const BLOCK: usize = 1 << 20;
 /// The shortest frame there is.
 pub const HEARTBEAT: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 0xCE];
 
-/// A body frame of so many octets in all.
-pub fn body_frame(octets: usize) -> Vec<u8> {
-    let payload = octets - HEARTBEAT.len();
+/// A body frame of so many bytes in all.
+pub fn body_frame(bytes: usize) -> Vec<u8> {
+    let payload = bytes - HEARTBEAT.len();
     let size = u32::try_from(payload).expect("frames are small");
     let mut frame = vec![3, 0, 1];
     frame.extend_from_slice(&size.to_be_bytes());

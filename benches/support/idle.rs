@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     far_end::{SMALL, Serve, body_frame},
-    path::{Path, Way},
+    path::{Direction, Path},
     summary::Summary,
     table, usage,
 };
@@ -35,13 +35,13 @@ const FAULTS: usize = 50;
 pub fn measure(runtime: &Runtime, summary: &mut Summary) {
     let most = usize::try_from(usage::descriptors()).unwrap_or(usize::MAX);
     let many = MANY.min((most.saturating_sub(DESCRIPTORS.1)) / DESCRIPTORS.0);
-    for way in Way::all().filter(|way| *way != Way::Direct) {
+    for way in Direction::all().filter(|way| *way != Direction::Direct) {
         let held = ask(way, many).expect("a process can measure its memory");
         let row = format!("memory of an idle connection ({many})");
         summary.add(&row, way.name(), format!("{:.1} KB", held / 1e3));
     }
     for live in LIVE {
-        for way in Way::all().filter(|way| way.has_faults()) {
+        for way in Direction::all().filter(|way| way.has_faults()) {
             let took = injection(runtime, way, live).expect("faults can be injected");
             summary.add(&format!("adding latency ({live} live)"), way.name(), table::time(took));
         }
@@ -49,7 +49,7 @@ pub fn measure(runtime: &Runtime, summary: &mut Summary) {
 }
 
 /// Has a process of its own measure the memory of a way.
-fn ask(way: Way, connections: usize) -> io::Result<f64> {
+fn ask(way: Direction, connections: usize) -> io::Result<f64> {
     let asked = format!("{} {connections}", way.name());
     let answer = Command::new(env::current_exe()?).env(ASKED, asked).output()?;
     let answer = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
@@ -62,15 +62,15 @@ pub fn answered(runtime: &Runtime) -> bool {
     let Ok(asked) = env::var(ASKED) else { return false };
     let (name, connections) = asked.split_once(' ').expect("as it was written");
     let connections = connections.parse().expect("as it was written");
-    let way = Way::all().find(|way| way.name() == name).expect("the name of a way");
+    let way = Direction::all().find(|way| way.name() == name).expect("the name of a way");
     usage::descriptors();
     let held = memory(runtime, way, connections).expect("there are descriptors enough");
     println!("{held}");
     true
 }
 
-/// Octets of memory a connection.
-fn memory(runtime: &Runtime, way: Way, connections: usize) -> io::Result<f64> {
+/// Bytes of memory a connection.
+fn memory(runtime: &Runtime, way: Direction, connections: usize) -> io::Result<f64> {
     let path = runtime.block_on(Path::open(way, Serve::Hold))?;
     let mut open = Vec::with_capacity(connections);
     // Whatever is made once is made now.
@@ -89,7 +89,7 @@ fn memory(runtime: &Runtime, way: Way, connections: usize) -> io::Result<f64> {
 }
 
 /// Median time of an injection.
-fn injection(runtime: &Runtime, way: Way, connections: usize) -> io::Result<Duration> {
+fn injection(runtime: &Runtime, way: Direction, connections: usize) -> io::Result<Duration> {
     let mut path = runtime.block_on(Path::open(way, Serve::Hold))?;
     let open = (0..connections).map(|_| said(&path)).collect::<io::Result<Vec<_>>>()?;
     let fault =

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use gauntlet_harness::broker::Restart;
-use gauntlet_network::{CutHow, Fault, Side};
+use gauntlet_network::{CloseKind, Fault, Side};
 use tokio::time::{interval, sleep_until, timeout};
 
 use super::stage::{Result, Stage};
@@ -68,7 +68,9 @@ impl Outage {
                 Ok(over)
             }
             Self::Refuse => shut(stage, Fault::Refuse).await,
-            Self::AcceptThenClose => shut(stage, Fault::AcceptThenClose { how: CutHow::Fin }).await,
+            Self::AcceptThenClose => {
+                shut(stage, Fault::AcceptThenClose { how: CloseKind::Fin }).await
+            }
             Self::ServerClose => server_close(stage).await,
             Self::Restart => restart(stage).await,
         }

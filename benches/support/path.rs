@@ -22,7 +22,7 @@ use super::{
 
 /// What lies between the near end and the far end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// Nothing: what the operating system costs.
     Direct,
     /// `tokio::io::copy_bidirectional`: what any proxy costs.
@@ -37,7 +37,7 @@ pub enum Way {
     Tapped,
 }
 
-impl Way {
+impl Direction {
     const ALL: [Self; 6] =
         [Self::Direct, Self::Relay, Self::Toxiproxy, Self::Link, Self::Scanning, Self::Tapped];
 
@@ -92,25 +92,26 @@ pub struct Path {
 }
 
 impl Path {
-    pub async fn open(way: Way, serve: Serve) -> io::Result<Self> {
+    pub async fn open(way: Direction, serve: Serve) -> io::Result<Self> {
         let far_end = FarEnd::start(serve)?;
         let heard = Arc::new(AtomicU64::new(0));
         let (near, between) = match way {
-            Way::Direct => (far_end.addr, Between::Nothing),
-            Way::Relay => {
+            Direction::Direct => (far_end.addr, Between::Nothing),
+            Direction::Relay => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
                 let near = listener.local_addr()?;
                 let mut owner = JoinSet::new();
                 owner.spawn(relay(listener, far_end.addr));
                 (near, Between::Relay { _owner: owner })
             }
-            Way::Toxiproxy => {
+            Direction::Toxiproxy => {
                 let toxiproxy = Toxiproxy::start(far_end.addr)?;
                 (toxiproxy.near, Between::Toxiproxy(Box::new(toxiproxy)))
             }
-            Way::Link | Way::Scanning | Way::Tapped => {
-                let mut link = Link::builder("bench").upstream(far_end.addr).scan(way != Way::Link);
-                if way == Way::Tapped {
+            Direction::Link | Direction::Scanning | Direction::Tapped => {
+                let mut link =
+                    Link::builder("bench").upstream(far_end.addr).scan(way != Direction::Link);
+                if way == Direction::Tapped {
                     let heard = Arc::clone(&heard);
                     link = link.tap(Arc::new(move |event: Event| {
                         heard

@@ -50,7 +50,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What the consumer and its handler tell.
 #[derive(Debug)]
-enum News {
+enum SuiteEvent {
     /// A message reached the handler.
     Reached(String, Instant),
     Acked(String),
@@ -73,7 +73,7 @@ pub struct Stage {
     pub link: Link,
     pub wire: Arc<Wire>,
     publisher: Option<(Connection, Channel)>,
-    news: mpsc::UnboundedReceiver<News>,
+    news: mpsc::UnboundedReceiver<SuiteEvent>,
     /// Lets the message in hand go.
     gate: Arc<Notify>,
     shutdown: Shutdown,
@@ -111,8 +111,8 @@ impl Stage {
                 story.tell(Instant::now(), format!("consumer: {event:?}"));
                 // The stage listens for as long as the consumer runs.
                 let _ = match event {
-                    Event::Acked { id } => told.send(News::Acked(id.clone())),
-                    Event::GaveUp { reason } => told.send(News::GaveUp(reason.clone())),
+                    Event::Acked { id } => told.send(SuiteEvent::Acked(id.clone())),
+                    Event::GaveUp { reason } => told.send(SuiteEvent::GaveUp(reason.clone())),
                     _ => Ok(()),
                 };
             })
@@ -136,7 +136,7 @@ impl Stage {
             async move {
                 let id = message.label();
                 let in_hand = id.starts_with("hand");
-                let told = tell.send(News::Reached(id, Instant::now()));
+                let told = tell.send(SuiteEvent::Reached(id, Instant::now()));
                 if in_hand {
                     gate.notified().await;
                 }
@@ -152,16 +152,16 @@ impl Stage {
         self.rounds += 1;
         let (hand, next) = (format!("hand-{}", self.rounds), format!("next-{}", self.rounds));
         self.publish([&hand, &next]).await?;
-        self.heard(|news| matches!(news, News::Reached(id, _) if *id == hand)).await?;
+        self.heard(|news| matches!(news, SuiteEvent::Reached(id, _) if *id == hand)).await?;
         if outage.closes_every_connection() {
             self.close_publisher().await;
         }
         self.wire.clear();
         let usable = Box::pin(outage.strike(self)).await?;
         let reached =
-            self.heard(|news| matches!(news, News::Reached(id, _) if *id == next)).await?;
-        let News::Reached(_, handled) = reached else { return Err("no such news".into()) };
-        self.heard(|news| matches!(news, News::Acked(id) if *id == next)).await?;
+            self.heard(|news| matches!(news, SuiteEvent::Reached(id, _) if *id == next)).await?;
+        let SuiteEvent::Reached(_, handled) = reached else { return Err("no such news".into()) };
+        self.heard(|news| matches!(news, SuiteEvent::Acked(id) if *id == next)).await?;
         let took = handled.saturating_duration_since(usable);
         let (legs, story) = (self.wire.instants().legs(usable, handled), self.wire.story(usable));
         Ok(Recovery { took, legs, story })
@@ -184,12 +184,12 @@ impl Stage {
         Ok(())
     }
 
-    async fn heard(&mut self, wanted: impl Fn(&News) -> bool) -> Result<News> {
+    async fn heard(&mut self, wanted: impl Fn(&SuiteEvent) -> bool) -> Result<SuiteEvent> {
         let heard = async {
             loop {
                 match self.news.recv().await {
                     Some(news) if wanted(&news) => return Ok(news),
-                    Some(News::GaveUp(reason)) => {
+                    Some(SuiteEvent::GaveUp(reason)) => {
                         return Err(format!("the consumer gave up: {reason}"));
                     }
                     Some(_) => {}

@@ -181,10 +181,10 @@ impl Client {
 }
 
 /// The size of the payload of the frame at the front, if all of it is there.
-fn whole(octets: &[u8]) -> Option<usize> {
-    let [_, _, _, a, b, c, d, ..] = *octets else { return None };
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let [_, _, _, a, b, c, d, ..] = *bytes else { return None };
     let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-    (octets.len() >= size + 8).then_some(size)
+    (bytes.len() >= size + 8).then_some(size)
 }
 
 fn message() -> Result<Vec<u8>> {

@@ -10,7 +10,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// Octets of a page, as `/proc` counts memory.
+/// Bytes of a page, as `/proc` counts memory.
 const PAGE: u64 = 4096;
 
 /// CPU time of this process so far.

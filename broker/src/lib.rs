@@ -1,7 +1,7 @@
 //! A RabbitMQ that lives inside the process: AMQP 0-9-1 with the behaviour of RabbitMQ 4.0 as its clients see it.
 //!
-//! A [`Broker`] is a socket around a [`Core`], which is the whole of the broker without socket or clock: octets and
-//! time in; octets, closes and deadlines out. It starts within a millisecond and keeps what is durable over a restart.
+//! A [`Broker`] is a socket around a [`Core`], which is the whole of the broker without socket or clock: bytes and
+//! time in; bytes, closes and deadlines out. It starts within a millisecond and keeps what is durable over a restart.
 //!
 //! The modules, in reading order: what is on the wire ([`wire`]), what the broker knows ([`model`]), a connection's
 //! life ([`connection`]) and a channel's methods ([`channel`]), the node that joins them ([`core`]), what goes wrong on
@@ -40,8 +40,8 @@ pub mod server;
 
 pub mod management;
 
-pub use crate::core::{At, Batch, Config, ConnectionId, Core, How};
-pub use faults::{Action, Edge, ReplyRule, Trigger, Way, Withheld};
+pub use crate::core::{Batch, ChannelId, Config, ConnectionId, Core, How};
+pub use faults::{Action, Direction, Edge, ReplyRule, Trigger, Withheld};
 pub use look::Look;
 pub use look::events::Event;
 pub use management::Management;

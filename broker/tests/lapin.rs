@@ -112,14 +112,14 @@ async fn starting_takes_no_time() {
 
 #[tokio::test]
 async fn a_trigger_takes_the_broker_down_at_its_point() {
-    use gauntlet_broker::{Action, Edge, Trigger, Way};
+    use gauntlet_broker::{Action, Direction, Edge, Trigger};
     let broker = Broker::start(Config::default()).expect("loopback has a port");
     let connection = soon("connecting", connect(&broker)).await;
     let channel = connection.create_channel().await.expect("a channel");
     broker.with(|core| {
         core.listen();
         core.arm(Trigger {
-            way: Way::In,
+            way: Direction::In,
             method: "queue.declare".parse().expect("a method"),
             nth: 2,
             edge: Edge::After,

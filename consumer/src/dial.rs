@@ -12,7 +12,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use crate::{
     endpoint::Endpoint,
     settings::Settings,
-    trouble::{Phase, Trouble},
+    trouble::{ConsumeError, Phase},
     wire::Socket,
 };
 
@@ -20,16 +20,16 @@ async fn within<T>(
     limit: Duration,
     phase: Phase,
     step: impl Future<Output = io::Result<T>>,
-) -> Result<T, Trouble> {
+) -> Result<T, ConsumeError> {
     match timeout(limit, step).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Trouble::from_io(&error, phase)),
-        Err(_) => Err(Trouble::Timeout { phase, limit }),
+        Ok(Err(error)) => Err(ConsumeError::from_io(&error, phase)),
+        Err(_) => Err(ConsumeError::Timeout { phase, limit }),
     }
 }
 
 /// Dial the endpoint: every address its name has, each with the full TCP deadline.
-pub(crate) async fn dial(endpoint: &Endpoint, settings: &Settings) -> Result<Socket, Trouble> {
+pub(crate) async fn dial(endpoint: &Endpoint, settings: &Settings) -> Result<Socket, ConsumeError> {
     let deadlines = &settings.deadlines;
     let authority = &endpoint.uri.authority;
     let addresses: Vec<SocketAddr> = within(deadlines.tcp, Phase::Resolve, async {
@@ -37,7 +37,7 @@ pub(crate) async fn dial(endpoint: &Endpoint, settings: &Settings) -> Result<Soc
     })
     .await?;
     let mut trouble =
-        Trouble::Network { phase: Phase::Resolve, text: "the name has no address".to_owned() };
+        ConsumeError::Network { phase: Phase::Resolve, text: "the name has no address".to_owned() };
     for address in addresses {
         match within(deadlines.tcp, Phase::Tcp, TcpStream::connect(address)).await {
             Ok(tcp) => return upgrade(tcp, endpoint, settings).await,
@@ -45,8 +45,8 @@ pub(crate) async fn dial(endpoint: &Endpoint, settings: &Settings) -> Result<Soc
         }
     }
     Err(match trouble {
-        Trouble::Network { phase, text } => {
-            Trouble::Network { phase, text: format!("{}: {text}", endpoint.address()) }
+        ConsumeError::Network { phase, text } => {
+            ConsumeError::Network { phase, text: format!("{}: {text}", endpoint.address()) }
         }
         other => other,
     })
@@ -56,8 +56,8 @@ async fn upgrade(
     tcp: TcpStream,
     endpoint: &Endpoint,
     settings: &Settings,
-) -> Result<Socket, Trouble> {
-    tune(&tcp, settings).map_err(|error| Trouble::from_io(&error, Phase::Tcp))?;
+) -> Result<Socket, ConsumeError> {
+    tune(&tcp, settings).map_err(|error| ConsumeError::from_io(&error, Phase::Tcp))?;
     let socket = AsyncTcpStream::Plain(tcp.compat());
     if !endpoint.tls() {
         return Ok(socket);

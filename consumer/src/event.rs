@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{message::Epoch, trouble::Trouble};
+use crate::{message::Epoch, trouble::ConsumeError};
 
 fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64() * 1000.0)
@@ -59,14 +59,14 @@ pub enum Event {
         /// Attempts in a row, this one included.
         attempt: u32,
         /// Why.
-        reason: Trouble,
+        reason: ConsumeError,
     },
     /// An established connection is gone.
     ConnectionLost {
         /// Its number.
         connection: u64,
         /// Why.
-        reason: Trouble,
+        reason: ConsumeError,
     },
     /// The broker pauses publishers; consuming and acknowledging go on.
     Blocked {
@@ -91,7 +91,7 @@ pub enum Event {
     /// The broker refuses for a reason that a retry will not cure.
     Refused {
         /// What it said.
-        reason: Trouble,
+        reason: ConsumeError,
         /// Whether the consumer gives up on it.
         fatal: bool,
     },
@@ -109,7 +109,7 @@ pub enum Event {
         /// The worker.
         worker: usize,
         /// Why.
-        reason: Trouble,
+        reason: ConsumeError,
     },
     /// Waiting before a worker opens its next channel.
     ChannelBackoff {

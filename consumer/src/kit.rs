@@ -28,7 +28,7 @@ use crate::{clock::after, wire::Wire};
 
 /// The runtime of one connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Kit {
+pub(crate) struct LapinRuntime {
     handle: Handle,
     tracker: TaskTracker,
     /// Held, never read: see the top of this file.
@@ -37,7 +37,7 @@ pub(crate) struct Kit {
     reap: CancellationToken,
 }
 
-impl Kit {
+impl LapinRuntime {
     pub(crate) fn new(handle: Handle, tracker: &TaskTracker, reap: CancellationToken) -> Self {
         Self { handle, tracker: tracker.clone(), _held: tracker.token(), reap }
     }
@@ -61,9 +61,9 @@ impl<T: Send + 'static> Future for Tracked<T> {
     }
 }
 
-impl RuntimeKit for Kit {}
+impl RuntimeKit for LapinRuntime {}
 
-impl Executor for Kit {
+impl Executor for LapinRuntime {
     type Task<T: Send + 'static> = Tracked<T>;
 
     fn block_on<T, F: Future<Output = T>>(&self, f: F) -> T {
@@ -87,7 +87,7 @@ impl Executor for Kit {
     }
 }
 
-impl Reactor for Kit {
+impl Reactor for LapinRuntime {
     type TcpStream = Wire;
     type Sleep = Sleep;
 

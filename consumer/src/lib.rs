@@ -99,7 +99,7 @@ pub use metrics::{LATENCY_BOUNDS_MS, Metrics};
 pub use progress::Stuck;
 pub use settings::{Deadlines, OnFailure, OnMissingQueue, OnRefused, Retry, Settings};
 pub use shutdown::Shutdown;
-pub use trouble::{Phase, Treatment, Trouble};
+pub use trouble::{ConsumeError, Phase, RetryClass};
 
 use board::Board;
 use context::Context;
@@ -118,11 +118,11 @@ pub enum Error {
         /// Attempts in a row.
         attempts: u32,
         /// The last trouble.
-        last: Option<Trouble>,
+        last: Option<ConsumeError>,
     },
     /// The broker refuses, and policy is to give up on that.
     #[error("refused: {0}")]
-    Refused(Trouble),
+    Refused(ConsumeError),
     /// The engine's thread could not be started, or ended early.
     #[error("failed to run the engine thread: {0}")]
     Engine(std::io::Error),

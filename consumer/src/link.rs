@@ -24,9 +24,9 @@ use crate::{
     endpoint::Endpoint,
     event::Event,
     filter::Notice,
-    kit::Kit,
+    kit::LapinRuntime,
     settings::Settings,
-    trouble::{Phase, Trouble},
+    trouble::{ConsumeError, Phase},
     wire::{Pulse, Wire},
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Link {
     suspect: AtomicBool,
     condemned: CancellationToken,
     /// Why.
-    sentence: OnceLock<Trouble>,
+    sentence: OnceLock<ConsumeError>,
     pulse: Arc<Pulse>,
     pub(crate) altered: Arc<Altered>,
     _cut: DropGuard,
@@ -122,7 +122,7 @@ impl Attempt {
     }
 
     /// Dial and shake hands. Runs on the engine; dropping the future cuts what there is.
-    pub(crate) async fn open(self, settings: &Settings) -> Result<Link, Trouble> {
+    pub(crate) async fn open(self, settings: &Settings) -> Result<Link, ConsumeError> {
         let socket = dial(&self.endpoint, settings).await?;
         let (board, connection) = (self.board, self.number);
         let altered = Arc::new(Altered::default());
@@ -136,7 +136,7 @@ impl Attempt {
         let frame_max = self.endpoint.uri.query.frame_max.unwrap_or(settings.frame_max);
         let wire = Wire::new(socket, self.pulse.clone(), &self.cut, frame_max, notify);
         let engine = tokio::runtime::Handle::current();
-        let kit = Kit::new(engine, &self.tracker, self.reap.clone());
+        let kit = LapinRuntime::new(engine, &self.tracker, self.reap.clone());
         // lapin calls this once; a second call would mean a second connection behind our back.
         let wire = Mutex::new(Some(wire));
         let give = async move |_, _| {
@@ -151,8 +151,8 @@ impl Attempt {
         let limit = settings.deadlines.handshake;
         let connection = match timeout(limit, Box::pin(handshake)).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(Trouble::from_lapin(&error, Phase::Handshake)),
-            Err(_) => return Err(Trouble::Timeout { phase: Phase::Handshake, limit }),
+            Ok(Err(error)) => return Err(ConsumeError::from_lapin(&error, Phase::Handshake)),
+            Err(_) => return Err(ConsumeError::Timeout { phase: Phase::Handshake, limit }),
         };
         let heartbeat = Duration::from_secs(u64::from(connection.configuration().heartbeat()));
         let lost = CancellationToken::new();
@@ -184,7 +184,7 @@ impl Link {
     }
 
     /// The connection is of no use though nothing says that it is gone: give it up.
-    pub(crate) fn condemn(&self, why: Trouble) {
+    pub(crate) fn condemn(&self, why: ConsumeError) {
         self.sentence.get_or_init(|| why);
         self.condemned.cancel();
     }
@@ -197,7 +197,7 @@ impl Link {
     ///
     /// Three watches: lapin's own events, the wire (an end seen before lapin makes sense of it),
     /// and silence for two heartbeats.
-    pub(crate) async fn watch(&self) -> Trouble {
+    pub(crate) async fn watch(&self) -> ConsumeError {
         let mut events = Box::pin(self.connection.events_listener());
         loop {
             tokio::select! {
@@ -205,7 +205,7 @@ impl Link {
                 event = events.next() => match event {
                     // A channel's error comes here too; the connection's has left it disconnected.
                     Some(lapin::Event::Error(error)) if !self.connection.status().connected() => {
-                        return Trouble::from_lapin(&error, Phase::Steady);
+                        return ConsumeError::from_lapin(&error, Phase::Steady);
                     }
                     Some(_) => {}
                     None => return self.ended(),
@@ -223,7 +223,7 @@ impl Link {
                 if let lapin::Event::Error(error) = event
                     && !self.connection.status().connected()
                 {
-                    return Trouble::from_lapin(&error, Phase::Steady);
+                    return ConsumeError::from_lapin(&error, Phase::Steady);
                 }
             }
             self.ended()
@@ -240,13 +240,13 @@ impl Link {
         matches!(timeout(limit, close).await, Ok(Ok(())))
     }
 
-    fn ended(&self) -> Trouble {
+    fn ended(&self) -> ConsumeError {
         let text = self.pulse.reason().unwrap_or("connection ended").to_owned();
-        Trouble::Network { phase: Phase::Steady, text }
+        ConsumeError::Network { phase: Phase::Steady, text }
     }
 
     /// lapin checks for silence every half heartbeat, and only for more than two; this is exact.
-    async fn silent(&self) -> Trouble {
+    async fn silent(&self) -> ConsumeError {
         if self.heartbeat.is_zero() {
             std::future::pending::<()>().await;
         }
@@ -254,7 +254,7 @@ impl Link {
         loop {
             let silence = self.pulse.silence();
             if silence > limit {
-                return Trouble::Silent { silence, heartbeat: self.heartbeat };
+                return ConsumeError::Silent { silence, heartbeat: self.heartbeat };
             }
             let grace = Duration::from_millis(5);
             sleep_until(after(limit - silence + grace)).await;

@@ -34,7 +34,7 @@ use crate::{
     handling::Verdict,
     link::Link,
     message::{Epoch, Message},
-    trouble::{Phase, Trouble},
+    trouble::{ConsumeError, Phase},
 };
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -45,7 +45,7 @@ pub(crate) enum End {
     /// Its connection is gone.
     LinkLost,
     /// Its channel failed; the connection lives.
-    ChannelLost(Trouble),
+    ChannelLost(ConsumeError),
     /// The server cancelled the consumer; the channel lives, with work in flight.
     Cancelled,
     /// A stop was asked for.
@@ -77,11 +77,11 @@ async fn within<T>(
     limit: Duration,
     phase: Phase,
     step: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, Trouble> {
+) -> Result<T, ConsumeError> {
     match timeout(limit, step).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Trouble::from_lapin(&error, phase)),
-        Err(_) => Err(Trouble::Timeout { phase, limit }),
+        Ok(Err(error)) => Err(ConsumeError::from_lapin(&error, phase)),
+        Err(_) => Err(ConsumeError::Timeout { phase, limit }),
     }
 }
 
@@ -92,14 +92,14 @@ impl Session {
         context: Arc<Context>,
         link: Arc<Link>,
         worker: usize,
-    ) -> Result<Option<Self>, Trouble> {
+    ) -> Result<Option<Self>, ConsumeError> {
         let settings = context.settings.clone();
         let deadlines = &settings.deadlines;
         let open = link.connection.create_channel();
         let channel =
             within(deadlines.channel, Phase::Channel, open).await.inspect_err(|trouble| {
                 // At a stop, connection.close is asked for all the same.
-                if matches!(trouble, Trouble::Timeout { .. }) && !context.stop.is_cancelled() {
+                if matches!(trouble, ConsumeError::Timeout { .. }) && !context.stop.is_cancelled() {
                     link.suspect();
                 }
             })?;
@@ -175,12 +175,12 @@ impl Session {
                     }
                     _ if !self.link.connected() => return End::LinkLost,
                     Some(Err(error)) => {
-                        return End::ChannelLost(Trouble::from_lapin(&error, Phase::Steady));
+                        return End::ChannelLost(ConsumeError::from_lapin(&error, Phase::Steady));
                     }
                     None if self.channel.status().connected() => return End::Cancelled,
                     None => {
                         let text = "channel closed".to_owned();
-                        return End::ChannelLost(Trouble::Protocol { code: 0, text });
+                        return End::ChannelLost(ConsumeError::Protocol { code: 0, text });
                     }
                 },
             }
@@ -191,7 +191,7 @@ impl Session {
     fn take(&mut self, delivery: Delivery) -> bool {
         let prefetch = self.context.settings.prefetch;
         if self.held.load(Relaxed) >= usize::from(prefetch) {
-            self.link.condemn(Trouble::Overrun { prefetch });
+            self.link.condemn(ConsumeError::Overrun { prefetch });
             return false;
         }
         self.held.fetch_add(1, Relaxed);
@@ -311,9 +311,9 @@ impl Drop for Session {
 }
 
 /// A settlement that waits for the socket keeps its place in the prefetch for as long as the channel lives.
-fn unwritten(context: &Context) -> Trouble {
+fn unwritten(context: &Context) -> ConsumeError {
     let limit = context.settings.deadlines.ack;
-    Trouble::Network {
+    ConsumeError::Network {
         phase: Phase::Steady,
         text: format!("an acknowledgement could not be written within {limit:?}"),
     }

@@ -22,7 +22,7 @@ use crate::{
     event::Event,
     link::{Attempt, Link},
     settings::OnRefused,
-    trouble::{Treatment, Trouble},
+    trouble::{ConsumeError, RetryClass},
     worker::work,
 };
 
@@ -39,7 +39,7 @@ enum Ended {
 
 /// Why one connection ended.
 enum Served {
-    Lost(Trouble),
+    Lost(ConsumeError),
     Ended(Ended),
 }
 
@@ -136,7 +136,7 @@ async fn connections(context: &Arc<Context>, remains: &mut JoinSet<()>) -> Ended
             Ok(link) => link,
             Err(reason) => {
                 slow = false;
-                if reason.treatment() == Treatment::Refusal {
+                if reason.treatment() == RetryClass::Refusal {
                     let fatal = gives_up(context);
                     context.board.emit(Event::Refused { reason: reason.clone(), fatal });
                     if fatal {

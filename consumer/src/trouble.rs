@@ -1,7 +1,7 @@
 //! What went wrong, in the words an operator needs, and how to treat it.
 //!
 //! Pure classification of lapin's errors by the step that met them. It decides nothing about waiting
-//! or giving up: the supervisor and the workers do, by [`Trouble::treatment`].
+//! or giving up: the supervisor and the workers do, by [`ConsumeError::treatment`].
 
 use std::{fmt, time::Duration};
 
@@ -46,9 +46,9 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How a [`Trouble`] is to be treated.
+/// How a [`ConsumeError`] is to be treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Treatment {
+pub enum RetryClass {
     /// Passes by itself: try again with backoff.
     Transient,
     /// A setting or a permission is wrong: slow and loud, by the refusal policy.
@@ -61,7 +61,7 @@ pub enum Treatment {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum ConsumeError {
     /// The network: refused, reset, unreachable, closed.
     #[error("network trouble during {phase}: {text}")]
     Network {
@@ -147,7 +147,7 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
+impl ConsumeError {
     /// Classify an error of lapin, met in `phase`.
     pub fn from_lapin(error: &lapin::Error, phase: Phase) -> Self {
         match error.kind() {
@@ -192,14 +192,14 @@ impl Trouble {
     }
 
     /// How to treat it.
-    pub fn treatment(&self) -> Treatment {
+    pub fn treatment(&self) -> RetryClass {
         match self {
             Self::Login { .. }
             | Self::VirtualHost { .. }
             | Self::Permission { .. }
-            | Self::Arguments { .. } => Treatment::Refusal,
-            Self::MissingQueue { .. } => Treatment::MissingQueue,
-            _ => Treatment::Transient,
+            | Self::Arguments { .. } => RetryClass::Refusal,
+            Self::MissingQueue { .. } => RetryClass::MissingQueue,
+            _ => RetryClass::Transient,
         }
     }
 }
@@ -216,75 +216,75 @@ mod tests {
         "ACCESS_REFUSED - Login was refused",
         Phase::Handshake,
         "login refused",
-        Treatment::Refusal
+        RetryClass::Refusal
     )]
     #[case(
         530,
         "NOT_ALLOWED - vhost nope not found",
         Phase::Handshake,
         "no access to virtual host",
-        Treatment::Refusal
+        RetryClass::Refusal
     )]
     #[case(
         530,
         "NOT_ALLOWED - access to vhost '/' refused: connection limit (5) is reached",
         Phase::Handshake,
         "protocol error 530",
-        Treatment::Transient
+        RetryClass::Transient
     )]
     #[case(
         541,
         "INTERNAL_ERROR - vhost '/' is down",
         Phase::Handshake,
         "protocol error 541",
-        Treatment::Transient
+        RetryClass::Transient
     )]
     #[case(
         403,
         "ACCESS_REFUSED - read access to queue",
         Phase::Consume,
         "permission missing",
-        Treatment::Refusal
+        RetryClass::Refusal
     )]
     #[case(
         404,
         "NOT_FOUND - no queue 'q'",
         Phase::Consume,
         "queue missing",
-        Treatment::MissingQueue
+        RetryClass::MissingQueue
     )]
-    #[case(405, "RESOURCE_LOCKED", Phase::Consume, "queue locked", Treatment::Transient)]
+    #[case(405, "RESOURCE_LOCKED", Phase::Consume, "queue locked", RetryClass::Transient)]
     #[case(
         406,
         "PRECONDITION_FAILED - invalid arg",
         Phase::Consume,
         "refuses the request",
-        Treatment::Refusal
+        RetryClass::Refusal
     )]
-    #[case(540, "NOT_IMPLEMENTED", Phase::Qos, "refuses the request", Treatment::Refusal)]
+    #[case(540, "NOT_IMPLEMENTED", Phase::Qos, "refuses the request", RetryClass::Refusal)]
     #[case(
         406,
         "PRECONDITION_FAILED - delivery acknowledgement timed out",
         Phase::Steady,
         "protocol error 406",
-        Treatment::Transient
+        RetryClass::Transient
     )]
     #[case(
         320,
         "CONNECTION_FORCED - broker forced connection closure",
         Phase::Steady,
         "closed by the broker",
-        Treatment::Transient
+        RetryClass::Transient
     )]
-    #[case(504, "CHANNEL_ERROR", Phase::Steady, "protocol error 504", Treatment::Transient)]
+    #[case(504, "CHANNEL_ERROR", Phase::Steady, "protocol error 504", RetryClass::Transient)]
     fn replies(
         #[case] code: u16,
         #[case] text: &str,
         #[case] phase: Phase,
         #[case] words: &str,
-        #[case] treatment: Treatment,
+        #[case] treatment: RetryClass,
     ) {
-        let trouble = Trouble::from_reply(code, text, phase);
+        let trouble = ConsumeError::from_reply(code, text, phase);
         assert!(trouble.to_string().contains(words), "{trouble}");
         assert!(trouble.to_string().contains(text), "{trouble}");
         assert_eq!(trouble.treatment(), treatment);
@@ -295,14 +295,20 @@ mod tests {
     #[case(std::io::ErrorKind::ConnectionReset, Phase::Steady)]
     #[case(std::io::ErrorKind::ConnectionAborted, Phase::Handshake)]
     fn io_errors_are_network_trouble(#[case] kind: std::io::ErrorKind, #[case] phase: Phase) {
-        let trouble = Trouble::from_lapin(&std::io::Error::from(kind).into(), phase);
-        assert!(matches!(&trouble, Trouble::Network { phase: p, .. } if *p == phase), "{trouble}");
-        assert_eq!(trouble.treatment(), Treatment::Transient);
+        let trouble = ConsumeError::from_lapin(&std::io::Error::from(kind).into(), phase);
+        assert!(
+            matches!(&trouble, ConsumeError::Network { phase: p, .. } if *p == phase),
+            "{trouble}"
+        );
+        assert_eq!(trouble.treatment(), RetryClass::Transient);
     }
 
     #[test]
     fn missed_heartbeats_are_network_trouble() {
         let error = lapin::Error::from(ErrorKind::MissingHeartbeatError);
-        assert_eq!(Trouble::from_lapin(&error, Phase::Steady).treatment(), Treatment::Transient);
+        assert_eq!(
+            ConsumeError::from_lapin(&error, Phase::Steady).treatment(),
+            RetryClass::Transient
+        );
     }
 }

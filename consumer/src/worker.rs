@@ -16,7 +16,7 @@ use crate::{
     link::Link,
     session::{End, Session},
     settings::{OnMissingQueue, OnRefused},
-    trouble::{Phase, Treatment, Trouble},
+    trouble::{ConsumeError, Phase, RetryClass},
 };
 
 /// Work until the connection is lost (`Ok`), a stop is done (`Ok`), or for good (`Err`).
@@ -44,7 +44,7 @@ pub(crate) async fn work(
                 // A stop closes the connection itself, once the others are through.
                 if link.is_suspect() && !context.stop.is_cancelled() {
                     let text = "the broker stopped answering requests".to_owned();
-                    link.condemn(Trouble::Network { phase: Phase::Steady, text });
+                    link.condemn(ConsumeError::Network { phase: Phase::Steady, text });
                 }
                 trouble
             }
@@ -72,7 +72,7 @@ pub(crate) async fn work(
                 }
             }
         };
-        slow = trouble.treatment() == Treatment::Refusal;
+        slow = trouble.treatment() == RetryClass::Refusal;
         judge(&context, worker, attempt, trouble, &mut missing)?;
     }
     tokio::select! {
@@ -122,29 +122,29 @@ fn judge(
     context: &Context,
     worker: usize,
     attempt: u32,
-    trouble: Trouble,
+    trouble: ConsumeError,
     missing: &mut u32,
 ) -> Result<(), Error> {
     let settings = &context.settings;
     let fatal = match trouble.treatment() {
-        Treatment::Transient => false,
-        Treatment::Refusal => match settings.on_refused {
+        RetryClass::Transient => false,
+        RetryClass::Refusal => match settings.on_refused {
             OnRefused::GiveUp => true,
             OnRefused::GiveUpAtStart => !context.has_consumed(),
             OnRefused::KeepTrying => false,
         },
-        Treatment::MissingQueue => {
+        RetryClass::MissingQueue => {
             *missing += 1;
             matches!(settings.on_missing_queue, OnMissingQueue::GiveUpAfter(n) if *missing >= n)
         }
     };
-    if trouble.treatment() != Treatment::Transient {
+    if trouble.treatment() != RetryClass::Transient {
         context.board.emit(Event::Refused { reason: trouble.clone(), fatal });
     }
     context.board.emit(Event::ChannelLost { worker, reason: trouble.clone() });
     match (fatal, trouble.treatment()) {
         (false, _) => Ok(()),
-        (true, Treatment::MissingQueue) => {
+        (true, RetryClass::MissingQueue) => {
             let what = format!("queue `{}` is missing", settings.queue);
             Err(Error::Exhausted { what, attempts: attempt, last: Some(trouble) })
         }

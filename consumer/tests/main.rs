@@ -29,7 +29,7 @@ use std::{
 
 use broker::{Forwarder, Queue, census, until};
 use gauntlet_consumer::{
-    Builder, Consumer, Deadlines, Event, HandlerError, Message, Retry, Shutdown, Trouble,
+    Builder, ConsumeError, Consumer, Deadlines, Event, HandlerError, Message, Retry, Shutdown,
 };
 use peer::{ACK, CHANNEL_OPEN, CLOSE, CONSUME, Hold, Method, Peer, QOS};
 use tokio::time::Instant;
@@ -285,7 +285,7 @@ async fn more_than_the_prefetch_ends_the_connection() {
         });
         assert!(summary.expect("stops").aborted);
         let events = events.lock().expect("unpoisoned");
-        let overrun = Trouble::Overrun { prefetch: 4 };
+        let overrun = ConsumeError::Overrun { prefetch: 4 };
         let lost = |event: &&Event| matches!(event, Event::ConnectionLost { reason, .. } if *reason == overrun);
         assert!(events.iter().filter(lost).count() >= 2, "{events:#?}");
         assert!(events.iter().any(|event| matches!(event, Event::Backoff { .. })), "{events:#?}");

@@ -2,7 +2,7 @@
 # Makes the consumers of this directory runnable: target/subjects/bin/NAME for each, from the root of the project.
 #   setup.sh            all of them
 #   setup.sh NAME...    some
-# What cannot be had here is skipped, with a line that says why. Exit code: 1 when something failed to build.
+# What is unavailable here is skipped, with a line that says why. Exit code: 1 when something failed to build.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(cd "$here/../.." && pwd)/target/subjects

@@ -61,17 +61,17 @@ pub async fn connect(url: &str) -> Result<Connection, BackstageError> {
 }
 
 /// A session: one connection, one channel.
-pub struct Backstage {
+pub struct AdminSession {
     connection: Connection,
     channel: Channel,
 }
 
-impl Backstage {
+impl AdminSession {
     /// Opens a session.
-    pub async fn open(url: &str) -> Result<Backstage, BackstageError> {
+    pub async fn open(url: &str) -> Result<AdminSession, BackstageError> {
         let connection = connect(url).await?;
         let channel = connection.create_channel().await.map_err(failed("open a channel"))?;
-        Ok(Backstage { connection, channel })
+        Ok(AdminSession { connection, channel })
     }
 
     /// Declares the queue, durable, and the one that takes what is rejected from it.
@@ -100,7 +100,7 @@ impl Backstage {
         declared.await.map(drop).map_err(failed(format!("declare the queue `{name}`")))
     }
 
-    /// Deletes the queue with all it holds, and declares it anew in the same breath: nobody is to find it missing.
+    /// Deletes the queue with all it holds, and redeclares it in the same breath: nobody is to find it missing.
     pub async fn redeclare(&self, queue: &str, kind: &Queue) -> Result<(), BackstageError> {
         let unanswered = QueueDeleteOptions { nowait: true, ..QueueDeleteOptions::default() };
         self.delete_as(queue, unanswered).await?;

@@ -91,7 +91,7 @@ pub enum ConductError {
     },
     /// The harness's session did not do what the step asked.
     #[error("step {step}: {source}")]
-    Backstage {
+    AdminSession {
         /// Step, from 1.
         step: usize,
         /// Why.

@@ -62,12 +62,12 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
         // What it does not promise is not held against it, and shows as such.
         if !plan.promises.cover(&finding.checker) {
             if finding.outcome == Outcome::Unknown {
-                finding.outcome = Outcome::NotAtStake;
+                finding.outcome = Outcome::NotApplicable;
             }
             continue;
         }
-        // A scenario that is there for an invariant and did not put it at stake has shown nothing.
-        if decides(finding) && finding.outcome == Outcome::NotAtStake {
+        // A scenario that is there for an invariant and to which it did not apply has shown nothing.
+        if decides(finding) && finding.outcome == Outcome::NotApplicable {
             finding.outcome = Outcome::Unknown;
             finding.summary =
                 format!("this scenario is there to decide it, but: {}", finding.summary);
@@ -78,7 +78,7 @@ pub fn judge(plan: &Plan, history: &History) -> Judgement {
         findings.iter_mut().filter(of_it).for_each(|f| shown(f, hazard));
     }
     // Of a scenario of which nothing is promised, nothing is said.
-    let nothing = |f: &Finding| f.outcome == Outcome::NotAtStake || !decides(f);
+    let nothing = |f: &Finding| f.outcome == Outcome::NotApplicable || !decides(f);
     if !plan.scenario.decides.is_empty()
         && findings.iter().all(nothing)
         && let Some(finding) = findings.iter_mut().find(|f| decides(f))
@@ -120,7 +120,7 @@ pub(crate) fn busy(ledger: &Ledger, history: &History) -> Option<String> {
 fn shown(finding: &mut Finding, hazard: &Hazard) {
     if hazard.shows.first() != Some(&finding.checker) {
         if finding.outcome == Outcome::Fail {
-            finding.outcome = Outcome::NotAtStake;
+            finding.outcome = Outcome::NotApplicable;
             finding.summary = format!("part of the hazard: {}", finding.summary);
         }
         return;

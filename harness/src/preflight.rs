@@ -149,13 +149,13 @@ fn passed(history: &History, l: &Ledger, handled: Option<Mark>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
 
     #[track_caller]
-    fn check(tale: &mut Tale, verdict: Verdict, words: &str) {
+    fn check(tale: &mut HistoryBuilder, verdict: Verdict, words: &str) {
         let (plan, history) = tale.told();
         let judged = judge(&plan, &history);
         let said = &judged.findings[0].summary;
@@ -169,26 +169,30 @@ mod tests {
 
     #[test]
     fn the_cause_is_named_and_nothing_that_follows_from_it() {
-        check(&mut Tale::new(), Verdict::Unknown, "it never connected");
-        check(Tale::new().connect(1, 10), Verdict::Unknown, "never asked for messages");
-        check(Tale::new().connect(1, 10).consume(1, 1, 8), Verdict::Unknown, "handled no message");
-        let mut tale = Tale::new();
+        check(&mut HistoryBuilder::new(), Verdict::Unknown, "it never connected");
+        check(HistoryBuilder::new().connect(1, 10), Verdict::Unknown, "never asked for messages");
+        check(
+            HistoryBuilder::new().connect(1, 10).consume(1, 1, 8),
+            Verdict::Unknown,
+            "handled no message",
+        );
+        let mut tale = HistoryBuilder::new();
         let consume = Args::Consume {
             queue: "orders".into(),
             consumer_tag: "c".into(),
             no_ack: false,
             exclusive: false,
         };
-        tale.connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
-        tale.passes(1, Way::ToBroker, 1, "basic.consume", consume);
+        tale.connect(1, 10).passes(1, Direction::ToBroker, 1, "channel.open", Args::None);
+        tale.passes(1, Direction::ToBroker, 1, "basic.consume", consume);
         let ok = Args::ConsumeOk { consumer_tag: "c".into() };
-        tale.passes(1, Way::ToClient, 1, "basic.consume-ok", ok);
+        tale.passes(1, Direction::ToClient, 1, "basic.consume-ok", ok);
         check(&mut tale, Verdict::Unknown, "it consumes the queue `orders`, and not `work`");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let text = "PRECONDITION_FAILED - inequivalent arg";
         let refused = Args::Close { code: 406, text: text.into(), class: 50, method: 10 };
-        tale.connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
-        tale.passes(1, Way::ToClient, 1, "channel.close", refused);
+        tale.connect(1, 10).passes(1, Direction::ToBroker, 1, "channel.open", Args::None);
+        tale.passes(1, Direction::ToClient, 1, "channel.close", refused);
         tale.what(ends(SubjectEnd::Failed("exit code 1".into())));
         check(&mut tale, Verdict::Fail, &format!("406 {text}; then it ended: exit code 1"));
     }
@@ -197,18 +201,18 @@ mod tests {
     fn it_must_stay_until_it_is_asked_to_stop_and_stop_then() {
         let failed = || ends(SubjectEnd::Failed("exit code 3".into()));
         check(
-            Tale::new().what(failed()),
+            HistoryBuilder::new().what(failed()),
             Verdict::Fail,
             "it ended before it connected: exit code 3",
         );
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).what(ends(SubjectEnd::Clean));
         check(&mut tale, Verdict::Fail, "without being asked to: exit code 0");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).what(What::StopRequested);
         tale.at(9000.0).what(ends(SubjectEnd::Overran));
         check(&mut tale, Verdict::Fail, "it did not stop");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).what(What::StopRequested);
         // How well it stops is for the scenarios to say.
         tale.what(failed());

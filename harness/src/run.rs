@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::backstage::Backstage;
+use crate::backstage::AdminSession;
 use crate::broker::Broker;
 use crate::conductor::{Conductor, alive, caught_up, quiet};
 use crate::history::ledger::{self, Ledger};
@@ -32,7 +32,7 @@ use crate::probe::{ASK_AGAIN, Holds, Probe};
 use crate::scenario::{Ends, Trigger};
 use crate::starvation;
 use crate::subject::process::{self, Answers};
-use crate::subject::{AmqpUrl, Entrant, Host, Job, Promises, Work};
+use crate::subject::{AmqpUrl, Host, Job, Promises, SubjectSpec, Work};
 use crate::tap::StepTap;
 use crate::whose::Whose;
 use crate::workload::Publisher;
@@ -63,18 +63,18 @@ pub struct Environment {
 /// `dir/plan.json`, or kept in memory alone.
 pub async fn run(
     plan: &Plan,
-    entrant: &Entrant,
+    subject_spec: &SubjectSpec,
     environment: &Environment,
     dir: Option<&Path>,
 ) -> Result<History, RunError> {
-    run_within(upper_bound(plan), plan, entrant, environment, dir).await
+    run_within(upper_bound(plan), plan, subject_spec, environment, dir).await
 }
 
 /// Plays it within another bound. A run that reaches it is cut short, and its history has no end.
 pub async fn run_within(
     bound: Duration,
     plan: &Plan,
-    entrant: &Entrant,
+    subject_spec: &SubjectSpec,
     environment: &Environment,
     dir: Option<&Path>,
 ) -> Result<History, RunError> {
@@ -82,7 +82,7 @@ pub async fn run_within(
     recorder.about(&plan.queue);
     let Environment { broker, vhost, .. } = environment;
     broker.create_vhost(vhost).await?;
-    let outcome = in_vhost(plan, entrant, environment, &recorder, (bound, dir)).await;
+    let outcome = in_vhost(plan, subject_spec, environment, &recorder, (bound, dir)).await;
     let deleted = broker.delete_vhost(vhost).await;
     let played = outcome?;
     deleted?;
@@ -104,18 +104,19 @@ enum Played {
 
 async fn in_vhost(
     plan: &Plan,
-    entrant: &Entrant,
+    subject_spec: &SubjectSpec,
     environment: &Environment,
     recorder: &Recorder,
     (bound, dir): (Duration, Option<&Path>),
 ) -> Result<Played, RunError> {
     let Environment { broker, vhost, .. } = environment;
     let url = broker.url(vhost);
-    let backstage = Backstage::open(&url).await?;
+    let backstage = AdminSession::open(&url).await?;
     backstage.declare(&plan.queue, &plan.scenario.queue).await?;
     backstage.close().await;
     let path = environment.network.path(vhost, broker).await?;
-    let outcome = on_path(plan, entrant, environment, recorder, (bound, dir, path.as_ref())).await;
+    let outcome =
+        on_path(plan, subject_spec, environment, recorder, (bound, dir, path.as_ref())).await;
     if let Some(path) = path {
         let closed = path.close().await;
         let played = outcome?;
@@ -127,7 +128,7 @@ async fn in_vhost(
 
 async fn on_path(
     plan: &Plan,
-    entrant: &Entrant,
+    subject_spec: &SubjectSpec,
     environment: &Environment,
     recorder: &Recorder,
     (bound, dir, path): (Duration, Option<&Path>, Option<&network::Path>),
@@ -153,7 +154,7 @@ async fn on_path(
         (plan.scenario.own_broker, plan.reserve()),
         recorder,
     );
-    let apart = entrant.program().is_some();
+    let apart = subject_spec.program().is_some();
     let probe = Probe::new(recorder, link.addr(), broker, (environment.alone, apart));
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let conductor = Conductor {
@@ -189,14 +190,14 @@ async fn on_path(
     let copies = plan.scenario.subject.copies;
     let (_, password) = broker.credentials();
     let place = process::Stage { link: link.addr(), dir, copies, answers, whose, password };
-    let outcome = stage.play(entrant, job, &place, &tap).await;
+    let outcome = stage.play(subject_spec, job, &place, &tap).await;
     publisher.stop().await;
     link.stop().await;
     if outcome? == Played::Cut {
         return Ok(Played::Cut);
     }
     recorder.record(What::Phase { phase: Phase::Close });
-    let backstage = Backstage::open(&broker.url(vhost)).await?;
+    let backstage = AdminSession::open(&broker.url(vhost)).await?;
     backstage.count_remaining(&plan.queue, recorder).await?;
     backstage.close().await;
     Ok(Played::Whole)
@@ -249,7 +250,7 @@ impl Stage<'_> {
     /// From the subject's start to its end and what the broker holds then.
     async fn play(
         &mut self,
-        entrant: &Entrant,
+        subject_spec: &SubjectSpec,
         job: Job,
         place: &process::Stage<'_>,
         tap: &StepTap,
@@ -261,7 +262,7 @@ impl Stage<'_> {
             self.bounded(Phase::Start, Err(missing));
         }
         self.conductor.arm_start_steps().await?;
-        let host = match Host::start(entrant, job, self.recorder, place) {
+        let host = match Host::start(subject_spec, job, self.recorder, place) {
             Ok(host) => host,
             Err(e) => {
                 let why = e.not_executable().ok_or(e)?;
@@ -396,7 +397,7 @@ impl Stage<'_> {
     }
 
     async fn queue_is_empty(&self, deadline: Instant) -> Result<Result<(), String>, RunError> {
-        let backstage = Backstage::open(&self.conductor.broker.url(self.vhost)).await?;
+        let backstage = AdminSession::open(&self.conductor.broker.url(self.vhost)).await?;
         let empty = loop {
             let ready = backstage.ready(&self.plan.queue).await?;
             if ready == 0 {

@@ -138,7 +138,7 @@ fn said(finding: &Option<Finding>) -> &'static str {
         Some(Outcome::Pass) => "pass",
         Some(Outcome::Unknown) => "unknown",
         Some(Outcome::Fail) => "fail",
-        Some(Outcome::NotAtStake) => "not at stake",
+        Some(Outcome::NotApplicable) => "not applicable",
     }
 }
 

@@ -25,7 +25,7 @@ use crate::network::{Network, NetworkSpec};
 use crate::plan::Plan;
 use crate::run::{Environment, RunError, run, upper_bound};
 use crate::scenario::Scenario;
-use crate::subject::{Entrant, process};
+use crate::subject::{SubjectSpec, process};
 use crate::verdict::Verdict;
 
 pub use error::SuiteError;
@@ -43,23 +43,23 @@ pub fn default_jobs(broker: &BrokerSpec) -> usize {
 
 /// One scenario against one consumer.
 #[derive(Clone)]
-pub struct Bout {
+pub struct PlannedRun {
     /// What is played.
     pub scenario: Scenario,
     /// Against whom.
-    pub entrant: Entrant,
+    pub subject_spec: SubjectSpec,
     /// The seed of its schedule.
     pub seed: Seed,
     /// Where its plan, history and verdict are kept; none keeps nothing on disk.
     pub dir: Option<PathBuf>,
 }
 
-impl Bout {
+impl PlannedRun {
     fn report(&self, took: Duration, outcome: RunOutcome) -> RunReport {
         RunReport {
             scenario: self.scenario.name.clone(),
             title: self.scenario.title.clone(),
-            subject: self.entrant.name.clone(),
+            subject: self.subject_spec.name.clone(),
             dir: self.dir.clone(),
             took,
             outcome,
@@ -67,23 +67,23 @@ impl Bout {
     }
 
     fn plan(&self, broker: &str) -> Plan {
-        let Entrant { name, promises, .. } = &self.entrant;
+        let SubjectSpec { name, promises, .. } = &self.subject_spec;
         let mut plan = Plan::resolve(&self.scenario, self.seed, name, promises, broker);
-        plan.command = self.entrant.program().map(process::Program::in_words);
+        plan.command = self.subject_spec.program().map(process::Program::in_words);
         plan
     }
 
     /// Whether it counts what this process holds, where a subject runs in it.
     fn counts_this_process(&self) -> bool {
-        self.scenario.exclusive && self.entrant.program().is_none()
+        self.scenario.exclusive && self.subject_spec.program().is_none()
     }
 }
 
-/// The command that plays a bout on a broker in a process of its own, keeping it in the directory given. It ends in order
+/// The command that plays a run on a broker in a process of its own, keeping it in the directory given. It ends in order
 /// when its standard input does: so it does not outlive this process.
-pub type Apart = fn(&Bout, &BrokerSpec, &Path) -> Command;
+pub type Apart = fn(&PlannedRun, &BrokerSpec, &Path) -> Command;
 
-/// How bouts are run.
+/// How runs are run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which broker.
@@ -92,9 +92,9 @@ pub struct Options {
     pub network: NetworkSpec,
     /// Scenarios at a time; at least 1.
     pub jobs: usize,
-    /// Where the bouts' directories are; it must be writable before anything is played.
+    /// Where the runs' directories are; it must be writable before anything is played.
     pub out: Option<PathBuf>,
-    /// How exclusive scenarios are played beside the others; without it, or where there is one bout and so no other,
+    /// How exclusive scenarios are played beside the others; without it, or where there is one run and so no other,
     /// they are played alone and last.
     pub apart: Option<Apart>,
     /// Ends the suite wherever it is. What runs is broken off and removed, the rest is not played.
@@ -121,7 +121,7 @@ impl Default for Options {
 
 /// What a suite tells while it runs.
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum SuiteEvent {
     /// A broker is being started, for all or for one scenario.
     BrokerStarting {
         /// For which scenario alone.
@@ -225,13 +225,13 @@ pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
     }
 }
 
-type Hear = Arc<dyn Fn(News) + Send + Sync>;
+type OnEvent = Arc<dyn Fn(SuiteEvent) + Send + Sync>;
 
-/// Runs the bouts and reports them in the order given.
+/// Runs the runs and reports them in the order given.
 pub async fn run_suite(
-    bouts: &[Bout],
+    planned_runs: &[PlannedRun],
     options: &Options,
-    hear: Hear,
+    on_event: OnEvent,
 ) -> Result<Vec<Arc<RunReport>>, SuiteError> {
     let made = match &options.out {
         Some(out) => {
@@ -244,25 +244,25 @@ pub async fn run_suite(
     let network = Network::start(&options.network, &run, options.jobs.max(1));
     let Some(network) = halt.run_until_cancelled(network).await else {
         remove_empty(&made);
-        return Ok(bouts.iter().map(interrupted).collect());
+        return Ok(planned_runs.iter().map(interrupted).collect());
     };
     let network = Arc::new(network.inspect_err(|_| remove_empty(&made))?);
     if let Some(network) = network.in_words() {
-        hear(News::NetworkReady { network });
+        on_event(SuiteEvent::NetworkReady { network });
     }
     // Whoever plays apart has no part in a Toxiproxy.
-    let apart = options.apart.filter(|_| bouts.len() > 1 && network.in_words().is_none());
+    let apart = options.apart.filter(|_| planned_runs.len() > 1 && network.in_words().is_none());
     let shared = Arc::new(Shared {
         options: Options { apart, ..options.clone() },
         network: network.clone(),
-        hear,
+        on_event,
         broker: OnceCell::new(),
         permits: Semaphore::new(options.jobs.max(1)),
         own: Mutex::new(None),
         run,
     });
     // Whether there is a broker at all is known before anything is played.
-    if bouts.iter().any(|b| !b.scenario.own_broker)
+    if planned_runs.iter().any(|b| !b.scenario.own_broker)
         && let Some(Err(error)) = halt.run_until_cancelled(shared.broker()).await
     {
         remove_empty(&made);
@@ -270,7 +270,7 @@ pub async fn run_suite(
         _ = network.stop().await;
         return Err(error.into());
     }
-    let reports = shared.clone().play(bouts).await;
+    let reports = shared.clone().play(planned_runs).await;
     remove_empty(&made);
     let own = shared.own.lock().await.take();
     for broker in shared.broker.get().into_iter().chain(&own) {
@@ -284,14 +284,14 @@ pub async fn run_suite(
     Ok(reports)
 }
 
-fn interrupted(bout: &Bout) -> Arc<RunReport> {
-    Arc::new(bout.report(Duration::ZERO, RunOutcome::Interrupted))
+fn interrupted(planned: &PlannedRun) -> Arc<RunReport> {
+    Arc::new(planned.report(Duration::ZERO, RunOutcome::Interrupted))
 }
 
 struct Shared {
     options: Options,
     network: Arc<Network>,
-    hear: Hear,
+    on_event: OnEvent,
     broker: OnceCell<Arc<Broker>>,
     permits: Semaphore,
     /// For scenarios that want a broker to themselves: they take turns at it. One is enough, for each takes a core while
@@ -306,24 +306,28 @@ impl Shared {
     }
 
     async fn start_broker(&self, of: Option<&str>) -> Result<Arc<Broker>, BrokerError> {
-        (self.hear)(News::BrokerStarting { of: of.map(str::to_owned) });
+        (self.on_event)(SuiteEvent::BrokerStarting { of: of.map(str::to_owned) });
         let began = Instant::now();
         let broker = Box::pin(Broker::start(&self.options.broker, &self.run)).await?;
-        (self.hear)(News::BrokerReady { broker: broker.in_words().await, took: began.elapsed() });
+        (self.on_event)(SuiteEvent::BrokerReady {
+            broker: broker.in_words().await,
+            took: began.elapsed(),
+        });
         Ok(Arc::new(broker))
     }
 
-    async fn play(self: Arc<Shared>, bouts: &[Bout]) -> Vec<Arc<RunReport>> {
-        let mut order: Vec<usize> = (0..bouts.len()).collect();
-        order.sort_by_key(|i| (!bouts[*i].scenario.own_broker, *i));
+    async fn play(self: Arc<Shared>, planned_runs: &[PlannedRun]) -> Vec<Arc<RunReport>> {
+        let mut order: Vec<usize> = (0..planned_runs.len()).collect();
+        order.sort_by_key(|i| (!planned_runs[*i].scenario.own_broker, *i));
         let apart = self.options.apart;
-        let (alone, together): (Vec<usize>, Vec<usize>) =
-            order.into_iter().partition(|i| bouts[*i].counts_this_process() && apart.is_none());
-        let mut reports = self.preflights(bouts).await;
+        let (alone, together): (Vec<usize>, Vec<usize>) = order
+            .into_iter()
+            .partition(|i| planned_runs[*i].counts_this_process() && apart.is_none());
+        let mut reports = self.preflights(planned_runs).await;
         let mut playing = JoinSet::new();
         for i in together.into_iter().filter(|i| reports[*i].is_none()) {
-            let (shared, bout) = (self.clone(), bouts[i].clone());
-            playing.spawn(async move { (i, shared.one(i, &bout, false).await) });
+            let (shared, planned) = (self.clone(), planned_runs[i].clone());
+            playing.spawn(async move { (i, shared.one(i, &planned, false).await) });
         }
         while let Some(played) = playing.join_next().await {
             // A panic in the harness is its own defect and must be seen as one.
@@ -332,14 +336,14 @@ impl Shared {
         }
         for i in alone {
             if reports[i].is_none() {
-                reports[i] = Some(self.one(i, &bouts[i], true).await);
+                reports[i] = Some(self.one(i, &planned_runs[i], true).await);
             }
         }
         reports.into_iter().flatten().collect()
     }
 
-    async fn one(&self, number: usize, bout: &Bout, alone: bool) -> Arc<RunReport> {
-        let scenario = &bout.scenario;
+    async fn one(&self, number: usize, planned: &PlannedRun, alone: bool) -> Arc<RunReport> {
+        let scenario = &planned.scenario;
         let embedded = self.options.broker == BrokerSpec::Embedded;
         let turn = async {
             let own = match scenario.own_broker && !embedded {
@@ -349,35 +353,35 @@ impl Shared {
             (own, self.permits.acquire().await)
         };
         let Some((mut own, _permit)) = self.options.halt.run_until_cancelled(turn).await else {
-            return interrupted(bout);
+            return interrupted(planned);
         };
-        (self.hear)(News::Started { scenario: scenario.name.clone() });
+        (self.on_event)(SuiteEvent::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
-        let outcome = match (self.options.apart, bout.entrant.cannot_play(scenario)) {
+        let outcome = match (self.options.apart, planned.subject_spec.cannot_play(scenario)) {
             (_, Some(why)) => RunOutcome::Skipped(why),
-            (Some(make), _) if bout.counts_this_process() => self.apart(bout, make).await,
-            _ => self.here(number, bout, alone, own.as_deref_mut()).await,
+            (Some(make), _) if planned.counts_this_process() => self.apart(planned, make).await,
+            _ => self.here(number, planned, alone, own.as_deref_mut()).await,
         };
-        let report = Arc::new(bout.report(began.elapsed(), outcome));
+        let report = Arc::new(planned.report(began.elapsed(), outcome));
         if !matches!(report.outcome, RunOutcome::Interrupted) {
-            (self.hear)(News::Finished { report: report.clone() });
+            (self.on_event)(SuiteEvent::Finished { report: report.clone() });
         }
         report
     }
 
-    /// Plays a bout in this process.
+    /// Plays a run in this process.
     async fn here(
         &self,
         number: usize,
-        bout: &Bout,
+        planned: &PlannedRun,
         alone: bool,
         mut own: Option<&mut Option<Arc<Broker>>>,
     ) -> RunOutcome {
-        let environment = self.environment(number, &bout.scenario, alone, own.as_deref_mut());
+        let environment = self.environment(number, &planned.scenario, alone, own.as_deref_mut());
         match self.options.halt.run_until_cancelled(environment).await {
             None => RunOutcome::Interrupted,
             Some(Ok(environment)) => {
-                let outcome = self.judged(bout, environment, bout.dir.as_deref()).await;
+                let outcome = self.judged(planned, environment, planned.dir.as_deref()).await;
                 if let (RunOutcome::Broken(_), Some(own)) = (&outcome, own) {
                     // Whatever state it is in is not for the next scenario.
                     self.stop_own(own).await;
@@ -389,13 +393,13 @@ impl Shared {
         }
     }
 
-    async fn apart(&self, bout: &Bout, make: Apart) -> RunOutcome {
+    async fn apart(&self, planned: &PlannedRun, make: Apart) -> RunOutcome {
         let broker = match self.options.halt.run_until_cancelled(self.broker()).await {
             None => return RunOutcome::Interrupted,
             Some(Ok(broker)) => broker.from_elsewhere(),
             Some(Err(e)) => return RunOutcome::Broken(format!("failed to {e}")),
         };
-        apart::play(bout, &broker, make, (&self.run, &self.options.halt)).await
+        apart::play(planned, &broker, make, (&self.run, &self.options.halt)).await
     }
 
     async fn environment(
@@ -432,15 +436,15 @@ impl Shared {
 
     async fn judged(
         &self,
-        bout: &Bout,
+        planned: &PlannedRun,
         environment: Environment,
         dir: Option<&Path>,
     ) -> RunOutcome {
         let broker = environment.broker.in_words().await;
-        let Bout { scenario, entrant, .. } = bout;
-        let plan = bout.plan(&broker);
+        let PlannedRun { scenario, subject_spec, .. } = planned;
+        let plan = planned.plan(&broker);
         let bound = upper_bound(&plan) + BESIDE;
-        let played = Box::pin(run(&plan, entrant, &environment, dir));
+        let played = Box::pin(run(&plan, subject_spec, &environment, dir));
         let played = tokio::time::timeout(bound, played).await.unwrap_or_else(|_late| {
             Err(RunError::Overran { bound: humantime::format_duration(bound).to_string() })
         });

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use gauntlet_network::{self as network, Args, CutHow, End, FaultId, Item, Tap, Way};
+use gauntlet_network::{self as network, Args, CloseKind, Direction, End, FaultId, Item, Tap};
 
 use crate::history::{Ending, Owner, Recorder, What};
 use crate::whose::Whose;
@@ -29,7 +29,7 @@ pub type Reports = Arc<dyn Fn() -> Option<Instant> + Send + Sync>;
 /// A step's toxics behind the link.
 struct Poison {
     step: usize,
-    ways: Vec<Way>,
+    ways: Vec<Direction>,
     by: String,
     /// Connections known to be touched.
     hit: BTreeSet<u64>,
@@ -73,7 +73,7 @@ impl StepTap {
         let mut others = self.others();
         match what {
             What::Closed { conn } => _ = others.remove(conn),
-            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame } => {
+            What::Wire { conn, end: End::Client, way: Direction::ToBroker, frame } => {
                 let opens = matches!(&frame.args, Args::Open { vhost } if *vhost == self.vhost);
                 if let Some(pid) = others.get(conn).filter(|_| opens) {
                     self.whose.proved(*pid);
@@ -95,7 +95,7 @@ impl StepTap {
     }
 
     /// Toxics of `step` are in force beyond the link's far end: what crosses that end one of these ways is touched.
-    pub fn poisoned(&self, step: usize, ways: Vec<Way>, by: String) {
+    pub fn poisoned(&self, step: usize, ways: Vec<Direction>, by: String) {
         self.poison().push(Poison { step, ways, by, hit: BTreeSet::new() });
     }
 
@@ -109,7 +109,7 @@ impl StepTap {
     }
 
     /// What a frame at the far end was touched by, each connection once.
-    fn touched(&self, conn: u64, way: Way) -> Vec<What> {
+    fn touched(&self, conn: u64, way: Direction) -> Vec<What> {
         let mut poison = self.poison();
         let its = poison.iter_mut().filter(|p| p.ways.contains(&way));
         its.filter_map(|p| {
@@ -163,8 +163,8 @@ impl StepTap {
                 What::Garbage { conn: conn?, end, way, bytes, why: why.to_string() }
             }
             N::Ended { end, how } => What::Ended { conn: conn?, end, how: ending(how) },
-            N::Cut { end, how: CutHow::Fin } => What::Cut { conn: conn?, end, how: Ending::Fin },
-            N::Cut { end, how: CutHow::Rst } => What::Cut { conn: conn?, end, how: Ending::Rst },
+            N::Cut { end, how: CloseKind::Fin } => What::Cut { conn: conn?, end, how: Ending::Fin },
+            N::Cut { end, how: CloseKind::Rst } => What::Cut { conn: conn?, end, how: Ending::Rst },
             N::Closed => What::Closed { conn: conn? },
             N::Injected { fault, .. } => self.injected(fault)?,
             N::Fired { fault, note, .. } => What::Fired { step: self.step(fault)?, conn, note },
@@ -190,7 +190,7 @@ impl Tap for StepTap {
         let Some(what) = self.translate(event.conn, event.what) else { return };
         let of_subject = matches!(
             what,
-            What::Wire { end: End::Client, way: Way::ToBroker, .. }
+            What::Wire { end: End::Client, way: Direction::ToBroker, .. }
                 | What::Ended { end: End::Client, .. }
         );
         let touched = match what {

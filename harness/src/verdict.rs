@@ -59,7 +59,7 @@ pub struct Finding {
     pub busy: bool,
 }
 
-/// A checker's decision. Distinct from [`Verdict`] only in that an invariant may not be at stake at all.
+/// A checker's decision. Distinct from [`Verdict`] only in that an invariant may not apply at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -69,18 +69,19 @@ pub enum Outcome {
     Unknown,
     /// It was violated.
     Fail,
-    /// Nothing in this run puts it at stake, or the subject does not promise it.
-    NotAtStake,
+    /// Nothing in this run makes it apply, or the subject does not promise it.
+    #[serde(alias = "not_at_stake")]
+    NotApplicable,
 }
 
 impl Outcome {
-    /// The verdict it contributes; `None` when the invariant was not at stake.
+    /// The verdict it contributes; `None` when the invariant was not applicable.
     pub fn verdict(self) -> Option<Verdict> {
         match self {
             Outcome::Pass => Some(Verdict::Pass),
             Outcome::Unknown => Some(Verdict::Unknown),
             Outcome::Fail => Some(Verdict::Fail),
-            Outcome::NotAtStake => None,
+            Outcome::NotApplicable => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     amqp::Item,
     fault::{FaultId, Injection},
-    wire::{CutHow, End, Way},
+    wire::{CloseKind, Direction, End},
 };
 
 /// A passive recorder of a link. Closures `Fn(Event)` are taps.
@@ -67,12 +67,12 @@ pub enum What {
         /// What the operating system said.
         error: String,
     },
-    /// A frame, or octets that are none, crossed one end completely.
+    /// A frame, or bytes that are none, crossed one end completely.
     Wire {
-        /// Which end. Going [`Way::ToBroker`] the client's end is the near one, read from.
+        /// Which end. Going [`Direction::ToBroker`] the client's end is the near one, read from.
         end: End,
         /// Which way.
-        way: Way,
+        way: Direction,
         /// The frame.
         item: Item,
     },
@@ -88,7 +88,7 @@ pub enum What {
         /// Which end.
         end: End,
         /// How.
-        how: CutHow,
+        how: CloseKind,
     },
     /// The connection is over and its task done.
     Closed,
@@ -106,7 +106,7 @@ pub enum What {
         /// Its id on this link.
         fault: FaultId,
         /// In which direction, where it has one.
-        way: Option<Way>,
+        way: Option<Direction>,
         /// On what.
         note: String,
     },

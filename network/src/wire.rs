@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// A direction of travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Way {
+pub enum Direction {
     /// From the client to the broker; `>` in traces.
     ToBroker,
     /// From the broker to the client; `<` in traces.
     ToClient,
 }
 
-impl Way {
+impl Direction {
     /// Both ways, in the order a connection serves them.
     pub const BOTH: [Self; 2] = [Self::ToBroker, Self::ToClient];
 
@@ -26,7 +26,7 @@ impl Way {
         }
     }
 
-    /// The end that octets going this way come from.
+    /// The end that bytes going this way come from.
     pub const fn source(self) -> End {
         match self {
             Self::ToBroker => End::Client,
@@ -34,7 +34,7 @@ impl Way {
         }
     }
 
-    /// The end that octets going this way arrive at.
+    /// The end that bytes going this way arrive at.
     pub const fn sink(self) -> End {
         self.back().source()
     }
@@ -45,7 +45,7 @@ impl Way {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ToBroker => ">",
@@ -109,7 +109,7 @@ impl fmt::Display for Side {
 /// How this link ends a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CutHow {
+pub enum CloseKind {
     /// An orderly end: the peer reads end of file.
     Fin,
     /// A reset: the peer reads `ECONNRESET`.
@@ -117,7 +117,7 @@ pub enum CutHow {
     Rst,
 }
 
-impl fmt::Display for CutHow {
+impl fmt::Display for CloseKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fin => "fin",

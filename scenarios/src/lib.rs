@@ -20,6 +20,46 @@ macro_rules! files {
     };
 }
 
+/// Calls a macro with the scenarios of the suite `core`: after what else it is to be given, an identifier and the name of
+/// each. (`gauntlet::suite!` makes tests of them.)
+#[macro_export]
+macro_rules! core_scenarios {
+    ([$($callback:tt)+] [$($given:tt)*]) => {
+        $($callback)+! { [$($given)*]
+            steady "steady"
+            rst_idle "rst-idle"
+            rst_load "rst-load"
+            cut_deliver_ack "cut-deliver-ack"
+            ack_then_rst "ack-then-rst"
+            held_work "held-work"
+            cut_frame_header "cut-frame-header"
+            latency "latency"
+            bandwidth "bandwidth"
+            blackhole "blackhole"
+            blackhole_to_client "blackhole-to-client"
+            forgotten_flow "forgotten-flow"
+            refuse "refuse"
+            accept_then_close "accept-then-close"
+            silent_start "silent-start"
+            five_rsts "five-rsts"
+            broker_restart "broker-restart"
+            broker_closes_connections "broker-closes-connections"
+            queue_redeclared "queue-redeclared"
+            wrong_password "wrong-password"
+            wrong_vhost "wrong-vhost"
+            stop_in_flight "stop-in-flight"
+            stop_disconnected "stop-disconnected"
+            second_stop "second-stop"
+            leaks "leaks"
+            slow_handler "slow-handler"
+        }
+    };
+}
+
+macro_rules! core_files {
+    ([] $($test:ident $name:literal)+) => { files!["core": $($name),+] };
+}
+
 /// All suites.
 pub const SUITES: &[Suite] = &[CORE, BROKER, PROCESS, HAZARDS];
 
@@ -54,34 +94,7 @@ const HAZARDS: Suite = Suite {
 const CORE: Suite = Suite {
     name: "core",
     about: "what every consumer meets sooner or later",
-    files: files!["core":
-        "steady",
-        "rst-idle",
-        "rst-load",
-        "cut-deliver-ack",
-        "ack-then-rst",
-        "held-work",
-        "cut-frame-header",
-        "latency",
-        "bandwidth",
-        "blackhole",
-        "blackhole-to-client",
-        "forgotten-flow",
-        "refuse",
-        "accept-then-close",
-        "silent-start",
-        "five-rsts",
-        "broker-restart",
-        "broker-closes-connections",
-        "queue-redeclared",
-        "wrong-password",
-        "wrong-vhost",
-        "stop-in-flight",
-        "stop-disconnected",
-        "second-stop",
-        "leaks",
-        "slow-handler",
-    ],
+    files: core_scenarios!([core_files] []),
 };
 
 const BROKER: Suite = Suite {
@@ -199,8 +212,3 @@ mod tests {
         );
     }
 }
-
-/// The README's Rust, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -10,8 +10,8 @@ use gauntlet_harness::broker::RunId;
 use gauntlet_harness::report::league::{Cell, League};
 use gauntlet_harness::report::summary;
 use gauntlet_harness::scenario::nearest_hint;
-use gauntlet_harness::subject::{Entrant, Program, Promised, Promises};
-use gauntlet_harness::suite::{Bout, News, Options, RunOutcome, run_suite};
+use gauntlet_harness::subject::{Program, Promised, Promises, SubjectSpec};
+use gauntlet_harness::suite::{Options, PlannedRun, RunOutcome, SuiteEvent, run_suite};
 use gauntlet_network::Seed;
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ struct Member {
 
 /// Runs all, prints the table, writes it.
 pub fn execute(args: &args::League) -> Result<u8, Failure> {
-    let (scenarios, entrants) = read(&args.file)?;
+    let (scenarios, subject_specs) = read(&args.file)?;
     let scenarios = gauntlet_scenarios::select(&scenarios).map_err(Failure::usage)?;
     let seed = args.environment.seed.unwrap_or_else(Seed::random);
     let out = match &args.out {
@@ -66,7 +66,7 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
     let runtime = runtime()?;
     let network = network(&args.environment)?;
     let broker = broker(&args.environment, &network, &runtime)?;
-    let processes = entrants.iter().any(|e| e.program().is_some());
+    let processes = subject_specs.iter().any(|e| e.program().is_some());
     let options = Options {
         network,
         jobs: args.environment.jobs(&broker, processes),
@@ -76,23 +76,23 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
         halt: interrupt.halt(),
         preflight: !args.no_preflight,
     };
-    let mut bouts = Vec::new();
-    for entrant in &entrants {
+    let mut planned_runs = Vec::new();
+    for subject_spec in &subject_specs {
         for scenario in &scenarios {
-            let dir = Some(out.join(slug(&entrant.name)).join(&scenario.name));
-            let (scenario, entrant) = (scenario.clone(), entrant.clone());
-            bouts.push(Bout { scenario, entrant, seed, dir });
+            let dir = Some(out.join(slug(&subject_spec.name)).join(&scenario.name));
+            let (scenario, subject_spec) = (scenario.clone(), subject_spec.clone());
+            planned_runs.push(PlannedRun { scenario, subject_spec, seed, dir });
         }
     }
-    for entrant in &entrants {
-        let dir = out.join(slug(&entrant.name));
+    for subject_spec in &subject_specs {
+        let dir = out.join(slug(&subject_spec.name));
         std::fs::create_dir_all(&dir)
             .map_err(|e| Failure::environment(format!("failed to make {}: {e}", dir.display())))?;
     }
-    let (subjects, count) = (entrants.len(), summary::counted(scenarios.len(), "scenario"));
+    let (subjects, count) = (subject_specs.len(), summary::counted(scenarios.len(), "scenario"));
     say(format!("gauntlet league: {subjects} subjects, {count}, seed {seed}"));
     let began = Instant::now();
-    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(tell)));
+    let reports = runtime.block_on(run_suite(&planned_runs, &options, Arc::new(tell)));
     if let Some(code) = interrupt.code() {
         let totals = summary::totals(&reports.unwrap_or_default(), began.elapsed());
         say(format!("interrupted: {totals}; histories in {}", out.display()));
@@ -100,7 +100,7 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
     }
     let reports = reports.map_err(Failure::environment)?;
     let league = League {
-        subjects: entrants.iter().map(|e| e.name.clone()).collect(),
+        subjects: subject_specs.iter().map(|e| e.name.clone()).collect(),
         scenarios: scenarios.iter().map(|s| s.name.clone()).collect(),
         cells: reports.iter().map(|r| Cell::of(r)).collect(),
     };
@@ -118,8 +118,8 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
     Ok(if broken { 3 } else { 0 })
 }
 
-fn tell(news: News) {
-    if let News::Finished { report } = news {
+fn tell(news: SuiteEvent) {
+    if let SuiteEvent::Finished { report } = news {
         say(format!("{:<20} {}", report.subject, summary::line(&report)));
     }
 }
@@ -130,7 +130,7 @@ fn slug(name: &str) -> String {
     name.chars().map(plain).collect()
 }
 
-fn read(path: &Path) -> Result<(Vec<String>, Vec<Entrant>), Failure> {
+fn read(path: &Path) -> Result<(Vec<String>, Vec<SubjectSpec>), Failure> {
     let wrong = |e: &dyn std::fmt::Display| Failure::usage(format!("{}: {e}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
     let file: File = toml::from_str(&text).map_err(|e| {
@@ -140,24 +140,24 @@ fn read(path: &Path) -> Result<(Vec<String>, Vec<Entrant>), Failure> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    let mut entrants: Vec<Entrant> = Vec::new();
+    let mut subject_specs: Vec<SubjectSpec> = Vec::new();
     for mut member in file.subjects {
         for (name, value) in &file.env {
             member.env.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let entrant = entrant(member, beside).map_err(|e| wrong(&e))?;
-        if entrants.iter().any(|e| slug(&e.name) == slug(&entrant.name)) {
-            return Err(wrong(&format!("two subjects are named `{}`", entrant.name)));
+        let subject_spec = subject_spec(member, beside).map_err(|e| wrong(&e))?;
+        if subject_specs.iter().any(|e| slug(&e.name) == slug(&subject_spec.name)) {
+            return Err(wrong(&format!("two subjects are named `{}`", subject_spec.name)));
         }
-        entrants.push(entrant);
+        subject_specs.push(subject_spec);
     }
-    if entrants.is_empty() {
+    if subject_specs.is_empty() {
         return Err(wrong(&"it has no [[subject]]"));
     }
-    Ok((file.scenarios, entrants))
+    Ok((file.scenarios, subject_specs))
 }
 
-fn entrant(member: Member, beside: &Path) -> Result<Entrant, String> {
+fn subject_spec(member: Member, beside: &Path) -> Result<SubjectSpec, String> {
     let name = member.name;
     match (&member.builtin, member.command.first()) {
         (Some(builtin), None) => subject(builtin).map_err(|e| e.message),
@@ -180,7 +180,7 @@ fn entrant(member: Member, beside: &Path) -> Result<Entrant, String> {
             let promises = promised(member.promises, beside)
                 .map_err(|e| format!("subject `{name}`: {e}"))?
                 .over(Promises::of_a_process());
-            Ok(Entrant::process(name, promises, program))
+            Ok(SubjectSpec::process(name, promises, program))
         }
         _ => Err(format!("subject `{name}` needs either `command` or `builtin`")),
     }

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod check;
+pub mod completions;
 pub mod league;
 pub mod list;
 pub mod mutants;
@@ -17,8 +18,8 @@ use gauntlet_harness::mutants as catalogue;
 use gauntlet_harness::network::NetworkSpec;
 use gauntlet_harness::report::summary::{Detail, Told, alike, details, line};
 use gauntlet_harness::scenario::nearest;
-use gauntlet_harness::subject::{Entrant, reference};
-use gauntlet_harness::suite::{Bout, Played, RunOutcome, RunReport};
+use gauntlet_harness::subject::{SubjectSpec, reference};
+use gauntlet_harness::suite::{PlannedRun, Played, RunOutcome, RunReport};
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
@@ -40,18 +41,18 @@ impl Failure {
         Failure { message: error.to_string(), code: crate::USAGE }
     }
 
-    /// The environment could not be had.
+    /// The environment is unavailable.
     pub fn environment(error: impl ToString) -> Failure {
         Failure { message: error.to_string(), code: 3 }
     }
 }
 
-/// Plays a bout by this same program in a process of its own, in a directory of its own.
-fn apart(bout: &Bout, broker: &BrokerSpec, dir: &Path) -> Command {
+/// Plays a run by this same program in a process of its own, in a directory of its own.
+fn apart(planned: &PlannedRun, broker: &BrokerSpec, dir: &Path) -> Command {
     let program = std::env::current_exe().unwrap_or_else(|_| "gauntlet".into());
     let mut command = Command::new(program);
-    let (seed, subject) = (bout.seed.to_string(), &bout.entrant.name);
-    command.args(["run", &bout.scenario.name, "--subject", subject, "--seed", &seed, "--apart"]);
+    let (seed, subject) = (planned.seed.to_string(), &planned.subject_spec.name);
+    command.args(["run", &planned.scenario.name, "--subject", subject, "--seed", &seed, "--apart"]);
     // By the environment: a URL may hold a password, and arguments are anybody's to read.
     command.arg(dir).env("GAUNTLET_BROKER", broker.in_full());
     command.env("GAUNTLET_NETWORK", "embedded");
@@ -96,9 +97,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// A consumer by name.
-fn subject(name: &str) -> Result<Entrant, Failure> {
+fn subject(name: &str) -> Result<SubjectSpec, Failure> {
     match name {
-        reference::NAME => return Ok(reference::entrant()),
+        reference::NAME => return Ok(reference::subject_spec()),
         "control" => return Ok(catalogue::control()),
         _ => {}
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use gauntlet_harness::mutants::{MUTANTS, Mutant, find};
 use gauntlet_harness::report::summary;
 use gauntlet_harness::scenario::nearest;
-use gauntlet_harness::suite::{Bout, Options, RunOutcome, RunReport, run_suite};
+use gauntlet_harness::suite::{Options, PlannedRun, RunOutcome, RunReport, run_suite};
 use gauntlet_harness::verdict::{Finding, Outcome};
 use gauntlet_network::Seed;
 
@@ -33,13 +33,14 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         preflight: false,
     };
     say(format!("gauntlet: {} mutants, seed {seed}", mutants.len()));
-    let bout = |mutant: &&Mutant| {
+    let planned = |mutant: &&Mutant| {
         let scenario = gauntlet_scenarios::scenario(mutant.scenario).map_err(Failure::usage)?;
-        Ok(Bout { scenario, entrant: (mutant.make)(), seed, dir: None })
+        Ok(PlannedRun { scenario, subject_spec: (mutant.make)(), seed, dir: None })
     };
-    let bouts: Vec<Bout> = mutants.iter().map(bout).collect::<Result<_, Failure>>()?;
+    let planned_runs: Vec<PlannedRun> =
+        mutants.iter().map(planned).collect::<Result<_, Failure>>()?;
     let began = Instant::now();
-    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(|_| {})));
+    let reports = runtime.block_on(run_suite(&planned_runs, &options, Arc::new(|_| {})));
     if let Some(code) = interrupt.code() {
         let totals = summary::totals(&reports.unwrap_or_default(), began.elapsed());
         say(format!("interrupted: {totals}"));

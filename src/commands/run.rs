@@ -11,9 +11,9 @@ use gauntlet_harness::report::hints::hints;
 use gauntlet_harness::report::strangers::strangers;
 use gauntlet_harness::report::summary::{self, Detail};
 use gauntlet_harness::scenario::Scenario;
-use gauntlet_harness::subject::{Entrant, Program};
+use gauntlet_harness::subject::{Program, SubjectSpec};
 use gauntlet_harness::suite::{
-    Bout, Options, Played, RunOutcome, RunReport, SuiteError, exit_code, longest, run_suite,
+    Options, PlannedRun, Played, RunOutcome, RunReport, SuiteError, exit_code, longest, run_suite,
 };
 use gauntlet_harness::verdict::Outcome;
 use gauntlet_network::Seed;
@@ -33,7 +33,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     }
     let scenarios = gauntlet_scenarios::select(&run.names)
         .map_err(|e| Failure::usage(format!("{e}{}", meant_a_command(run))))?;
-    let entrant = entrant(run)?;
+    let subject_spec = subject_spec(run)?;
     let seed = run.environment.seed.unwrap_or_else(Seed::random);
     let out = match (&run.out, &run.apart) {
         (Some(out), _) => out.clone(),
@@ -51,7 +51,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let options = Options {
         network: network.clone(),
         broker: broker.clone(),
-        jobs: run.environment.jobs(&broker, entrant.program().is_some()),
+        jobs: run.environment.jobs(&broker, subject_spec.program().is_some()),
         out: run.apart.is_none().then(|| out.clone()),
         apart: Some(apart),
         halt: interrupt.halt(),
@@ -60,20 +60,20 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let progress = Arc::new(Progress::new());
     let hear = {
         let progress = progress.clone();
-        move |news| progress.hear(&news)
+        move |event| progress.on_event(&event)
     };
     let rounds = (1..=run.repeat).map(|round| {
         // The first round is what a single run with this seed would be.
         let seed = if round == 1 { seed } else { seed.derive(&format!("round {round}")) };
         (round, seed)
     });
-    let bouts: Vec<Bout> = rounds
+    let planned_runs: Vec<PlannedRun> = rounds
         .flat_map(|(round, seed)| {
-            let (out, entrant) = (&out, &entrant);
+            let (out, subject_spec) = (&out, &subject_spec);
             // Not every consumer shows every hazard; a command is judged as it is.
             let whoever_shows = |scenario: &Scenario| {
                 let shows = scenario.hazard.as_ref()?.consumer.as_deref()?;
-                subject(shows).ok().filter(|_| entrant.program().is_none())
+                subject(shows).ok().filter(|_| subject_spec.program().is_none())
             };
             scenarios.iter().map(move |scenario| {
                 let name = if run.repeat == 1 {
@@ -82,16 +82,19 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
                     format!("{}.{round}", scenario.name)
                 };
                 let dir = Some(run.apart.clone().unwrap_or_else(|| out.join(name)));
-                let entrant = whoever_shows(scenario).unwrap_or_else(|| entrant.clone());
-                Bout { scenario: scenario.clone(), entrant, seed, dir }
+                let subject_spec = whoever_shows(scenario).unwrap_or_else(|| subject_spec.clone());
+                PlannedRun { scenario: scenario.clone(), subject_spec, seed, dir }
             })
         })
         .collect();
-    let count = summary::counted(bouts.len(), "scenario");
-    let longest = super::rounded(longest(&bouts, &options));
-    say(format!("gauntlet: {count}, subject {}, seed {seed}; at most {longest}", entrant.name));
+    let count = summary::counted(planned_runs.len(), "scenario");
+    let longest = super::rounded(longest(&planned_runs, &options));
+    say(format!(
+        "gauntlet: {count}, subject {}, seed {seed}; at most {longest}",
+        subject_spec.name
+    ));
     let began = Instant::now();
-    let reports = runtime.block_on(run_suite(&bouts, &options, Arc::new(hear)));
+    let reports = runtime.block_on(run_suite(&planned_runs, &options, Arc::new(hear)));
     progress.finish();
     let totals = |reports: &[Arc<RunReport>]| {
         let totals = summary::totals(reports, began.elapsed());
@@ -115,7 +118,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
     let repeat = |report: &RunReport, played: &Played| repeat(report, played, run, place);
     super::tell(&groups, Detail::Brief, repeat);
     shown.iter().for_each(|report| tell_broken(report));
-    if entrant.program().is_some() && reports.iter().any(|r| is_judged_by_wire_alone(r)) {
+    if subject_spec.program().is_some() && reports.iter().any(|r| is_judged_by_wire_alone(r)) {
         say(
             "\nnote: it reports no `handled ID`, so what it did with a message is taken from its acks alone (docs/subjects.md)",
         );
@@ -125,7 +128,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
 }
 
 /// Whoever is to be put through it: a command, or a consumer by name.
-fn entrant(run: &Run) -> Result<Entrant, Failure> {
+fn subject_spec(run: &Run) -> Result<SubjectSpec, Failure> {
     let Some(program) = run.command.first() else { return subject(&run.subject) };
     if !can_be_found(Path::new(program)) {
         return Err(Failure::usage(format!(
@@ -141,7 +144,7 @@ fn entrant(run: &Run) -> Result<Entrant, Failure> {
     }
     let promises = run.promises.promises().map_err(Failure::usage)?;
     let program = Program::new(run.command.clone());
-    Ok(Entrant::process(program.in_words(), promises, program))
+    Ok(SubjectSpec::process(program.in_words(), promises, program))
 }
 
 /// For whoever gave a program where a scenario goes.
@@ -197,7 +200,7 @@ pub(super) fn refuse_used(out: &Path) -> Result<(), Failure> {
 fn is_judged_by_wire_alone(report: &RunReport) -> bool {
     let RunOutcome::Judged(played) = &report.outcome else { return false };
     let findings = &played.judgement.findings;
-    findings.iter().any(|f| f.checker == "reports" && f.outcome == Outcome::NotAtStake)
+    findings.iter().any(|f| f.checker == "reports" && f.outcome == Outcome::NotApplicable)
         && findings.iter().any(|f| f.checker == "I1" && f.outcome == Outcome::Pass)
 }
 

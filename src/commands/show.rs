@@ -33,7 +33,7 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
     };
     let told = &s.subject;
     say(format!(
-        "\nworkload   {} messages of {} octets{backlog}, {rate}",
+        "\nworkload   {} messages of {} bytes{backlog}, {rate}",
         s.workload.messages, s.workload.body
     ));
     say(format!(
@@ -86,7 +86,7 @@ pub fn execute(show: &Show) -> Result<u8, Failure> {
             checker.map_or(String::new(), |c| format!("{}: fails when {}", c.name, c.fails_when));
         say(format!("{head:<10} {id:<4} {words}"));
     }
-    say("           and every other checker whose invariant is at stake (gauntlet list checkers)");
+    say("           and every other checker whose invariant applies (gauntlet list checkers)");
     Ok(0)
 }
 

@@ -23,7 +23,7 @@ use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run};
 use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::starvation;
-use gauntlet_harness::subject::Entrant;
+use gauntlet_harness::subject::SubjectSpec;
 use gauntlet_harness::suite::Played;
 use gauntlet_network::Seed;
 use tokio::runtime::Runtime;
@@ -97,18 +97,18 @@ pub type TooBusy<'a> = &'a dyn Fn(&Judgement) -> bool;
 
 /// Plays a scenario on a broker of this kind and judges it; nothing where such a broker cannot be made to, or where the
 /// machine was too busy twice, which is said. What a busy machine left open is played again, alone; a failure never is.
-pub fn play(scenario: &Scenario, entrant: &Entrant, kind: &str) -> Option<Played> {
-    play_until(scenario, entrant, kind, &Judgement::too_busy)
+pub fn play(scenario: &Scenario, subject_spec: &SubjectSpec, kind: &str) -> Option<Played> {
+    play_until(scenario, subject_spec, kind, &Judgement::too_busy)
 }
 
 /// The same, where something else than the verdict says whether it was undecided.
 pub fn play_until(
     scenario: &Scenario,
-    entrant: &Entrant,
+    subject_spec: &SubjectSpec,
     kind: &str,
     busy: TooBusy<'_>,
 ) -> Option<Played> {
-    let first = play_once(scenario, entrant, kind, When::Beside)?;
+    let first = play_once(scenario, subject_spec, kind, When::Beside)?;
     if !busy(&first.judgement) {
         return Some(first);
     }
@@ -116,9 +116,9 @@ pub fn play_until(
         let _turn = turn(When::Last);
         quiet()
     };
-    let last = if spare { play_once(scenario, entrant, kind, When::Last)? } else { first };
+    let last = if spare { play_once(scenario, subject_spec, kind, When::Last)? } else { first };
     if busy(&last.judgement) {
-        undecided(&format!("{} against {} ({kind})", scenario.name, entrant.name));
+        undecided(&format!("{} against {} ({kind})", scenario.name, subject_spec.name));
         return None;
     }
     Some(last)
@@ -153,7 +153,12 @@ pub fn command_passed(code: Option<i32>, said: &str) -> bool {
 }
 
 /// The run is kept when `GAUNTLET_KEEP` names a directory.
-fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, when: When) -> Option<Played> {
+fn play_once(
+    scenario: &Scenario,
+    subject_spec: &SubjectSpec,
+    kind: &str,
+    when: When,
+) -> Option<Played> {
     let spec: BrokerSpec = kind.parse().expect("a kind of broker");
     if scenario.refused_by(&spec).is_some() {
         return None;
@@ -170,7 +175,7 @@ fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, when: When) -> 
     };
     let _turn = turn(when);
     if scenario.exclusive {
-        let played = play_apart(scenario, &entrant.name, &broker);
+        let played = play_apart(scenario, &subject_spec.name, &broker);
         if let Some(kept) = kept.as_mut() {
             **kept = Some(Ok(broker));
         }
@@ -179,7 +184,7 @@ fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, when: When) -> 
     // The same scenario may be played by several tests at a time.
     static PLAYED: AtomicU32 = AtomicU32::new(0);
     let number = PLAYED.fetch_add(1, Ordering::Relaxed);
-    let vhost = format!("test-{}-{number}-{}-{}", *RUN, entrant.name, scenario.name);
+    let vhost = format!("test-{}-{number}-{}-{}", *RUN, subject_spec.name, scenario.name);
     let environment = Environment {
         broker: broker.clone(),
         vhost: vhost.clone(),
@@ -187,10 +192,10 @@ fn play_once(scenario: &Scenario, entrant: &Entrant, kind: &str, when: When) -> 
         network: Arc::new(Network::Embedded),
         halt: CancellationToken::new(),
     };
-    let Entrant { name, promises, .. } = entrant;
+    let SubjectSpec { name, promises, .. } = subject_spec;
     let plan = Plan::resolve(scenario, Seed::random(), name, promises, kind);
     let dir = std::env::var_os("GAUNTLET_KEEP").map(|d| PathBuf::from(d).join(&vhost).join(kind));
-    let history = RUNTIME.block_on(run(&plan, entrant, &environment, dir.as_deref()));
+    let history = RUNTIME.block_on(run(&plan, subject_spec, &environment, dir.as_deref()));
     if embedded {
         RUNTIME.block_on(broker.stop()).expect("the broker stops");
     }

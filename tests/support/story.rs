@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gauntlet_harness::history::{History, What};
-use gauntlet_network::{End, Way};
+use gauntlet_network::{Direction, End};
 
 /// A connection: what was said on its channel 0, then on each other channel, alike channels once.
 type Connection = Vec<Vec<String>>;
@@ -24,10 +24,10 @@ pub fn story(history: &History) -> String {
             "header" | "body" | "heartbeat" | "basic.deliver" | "basic.ack" | "basic.nack"
         );
         if told && !closed.contains(conn) {
-            if *way == Way::ToClient && &*frame.name == "connection.close" {
+            if *way == Direction::ToClient && &*frame.name == "connection.close" {
                 closed.insert(*conn);
             }
-            let arrow = if *way == Way::ToBroker { '>' } else { '<' };
+            let arrow = if *way == Direction::ToBroker { '>' } else { '<' };
             let frame_words = frame.to_string();
             let words = frame_words.split_once(' ').map_or("", |(_channel, words)| words);
             let line = format!("{arrow} {}", redacted(words));

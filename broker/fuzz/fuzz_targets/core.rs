@@ -18,7 +18,7 @@ use gauntlet_broker::model::message::Message;
 use gauntlet_broker::model::user::Permission;
 use gauntlet_broker::wire::frame::OVERHEAD;
 use gauntlet_broker::{
-    Action, Batch, Config, ConnectionId, Core, Edge, MethodId, ReplyRule, Table, Trigger, Way,
+    Action, Batch, Config, ConnectionId, Core, Edge, MethodId, ReplyRule, Table, Trigger, Direction,
     Withheld,
 };
 use libfuzzer_sys::fuzz_target;
@@ -297,7 +297,7 @@ impl Run {
                 core.withhold(ReplyRule { method, skip: 0, count: Some(1), withheld });
             }
             Fault::Arm { sent, class, method: id, nth, after, what } => core.arm(Trigger {
-                way: if sent { Way::Out } else { Way::In },
+                way: if sent { Direction::Out } else { Direction::In },
                 method: method(class, id),
                 nth: nth.into(),
                 edge: if after { Edge::After } else { Edge::Before },

@@ -2,7 +2,7 @@
 
 use super::publish::REPLY_TO;
 use super::{ConsumerOf, Resource};
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::look::events::Event;
 use crate::model::queue::stream::Filter;
 use crate::model::queue::{Consumer, consuming};
@@ -14,7 +14,7 @@ use crate::wire::{AmqpError, Reply};
 
 impl Core {
     /// `basic.consume`.
-    pub(super) fn consume(&mut self, at: At, consume: Consume<'_>) -> Result<(), AmqpError> {
+    pub(super) fn consume(&mut self, at: ChannelId, consume: Consume<'_>) -> Result<(), AmqpError> {
         let name = self.queue_meant(at, &consume.queue)?;
         let Some(channel) = self.channel(at) else { return Ok(()) };
         let is_used = channel.consumers.contains_key(&*consume.tag)
@@ -88,7 +88,7 @@ impl Core {
     }
 
     /// A consumer of replies to this channel's own requests: there is no queue.
-    fn consume_replies(&mut self, at: At, consume: &Consume<'_>) -> Result<(), AmqpError> {
+    fn consume_replies(&mut self, at: ChannelId, consume: &Consume<'_>) -> Result<(), AmqpError> {
         if !consume.no_ack {
             refuse!(PreconditionFailed, "reply consumer cannot acknowledge");
         }
@@ -107,7 +107,12 @@ impl Core {
     }
 
     /// `basic.cancel`. What was delivered stays delivered.
-    pub(super) fn cancel(&mut self, at: At, tag: &str, nowait: bool) -> Result<(), AmqpError> {
+    pub(super) fn cancel(
+        &mut self,
+        at: ChannelId,
+        tag: &str,
+        nowait: bool,
+    ) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         if channel.reply_to.as_deref() == Some(tag) {
             channel.reply_to = None;

@@ -1,7 +1,7 @@
 //! The methods of class exchange.
 
 use super::{Resource, clean};
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::model::exchange::{BindingKey, Exchange, Kind, Target};
 use crate::model::user::Access;
 use crate::model::{Name, exchange_in};
@@ -13,7 +13,7 @@ impl Core {
     /// `exchange.declare`.
     pub(super) fn exchange_declare(
         &mut self,
-        at: At,
+        at: ChannelId,
         declare: &ExchangeDeclare<'_>,
     ) -> Result<(), AmqpError> {
         let vhost = self.vhost_of(at.connection);
@@ -48,7 +48,12 @@ impl Core {
         Ok(())
     }
 
-    fn exchange_new(&mut self, at: At, vhost: &Name, new: Exchange) -> Result<(), AmqpError> {
+    fn exchange_new(
+        &mut self,
+        at: ChannelId,
+        vhost: &Name,
+        new: Exchange,
+    ) -> Result<(), AmqpError> {
         let name = &new.name;
         if name.starts_with("amq.") {
             refuse!(AccessRefused, "exchange name '{name}' contains reserved prefix 'amq.*'");
@@ -65,7 +70,7 @@ impl Core {
     /// `exchange.delete`. An exchange that is not there is deleted all the same.
     pub(super) fn exchange_delete(
         &mut self,
-        at: At,
+        at: ChannelId,
         exchange: &str,
         if_unused: bool,
         nowait: bool,
@@ -92,7 +97,11 @@ impl Core {
     }
 
     /// `exchange.bind`.
-    pub(super) fn exchange_bind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
+    pub(super) fn exchange_bind(
+        &mut self,
+        at: ChannelId,
+        bind: &Bind<'_>,
+    ) -> Result<(), AmqpError> {
         let target = Target::Exchange(clean(&bind.destination).as_ref().into());
         self.bind(
             at,
@@ -108,7 +117,11 @@ impl Core {
     }
 
     /// `exchange.unbind`.
-    pub(super) fn exchange_unbind(&mut self, at: At, bind: &Bind<'_>) -> Result<(), AmqpError> {
+    pub(super) fn exchange_unbind(
+        &mut self,
+        at: ChannelId,
+        bind: &Bind<'_>,
+    ) -> Result<(), AmqpError> {
         let target = Target::Exchange(clean(&bind.destination).as_ref().into());
         self.unbind(at, target, &bind.source, bind.routing_key.as_ref().into(), &bind.arguments)?;
         if !bind.nowait {
@@ -120,7 +133,7 @@ impl Core {
     /// Checks and adds a binding; one that is there already is fine.
     pub(super) fn bind(
         &mut self,
-        at: At,
+        at: ChannelId,
         target: Target,
         source: &str,
         key: Name,
@@ -141,7 +154,7 @@ impl Core {
     /// Removes a binding. One that is not there is fine, whatever else is wrong with it.
     pub(super) fn unbind(
         &mut self,
-        at: At,
+        at: ChannelId,
         target: Target,
         source: &str,
         key: Name,

@@ -1,8 +1,8 @@
 //! `basic.get`.
 
 use super::{Resource, Unacked};
-use crate::core::{At, Core};
-use crate::faults::Way;
+use crate::core::{ChannelId, Core};
+use crate::faults::Direction;
 use crate::model::queue_in;
 use crate::model::user::Access;
 use crate::wire::error::refuse;
@@ -11,7 +11,12 @@ use crate::wire::{AmqpError, Reply, Value};
 
 impl Core {
     /// `basic.get`.
-    pub(super) fn get(&mut self, at: At, queue: &str, no_ack: bool) -> Result<(), AmqpError> {
+    pub(super) fn get(
+        &mut self,
+        at: ChannelId,
+        queue: &str,
+        no_ack: bool,
+    ) -> Result<(), AmqpError> {
         let name = self.queue_meant(at, queue)?;
         self.permit(at, Access::Read, Resource::Queue(&name))?;
         let id = self.queue_for(at, &name)?;
@@ -66,7 +71,7 @@ impl Core {
             messages,
         };
         let fired = if self.faults.is_armed() {
-            self.faults.reached(Way::Out, content.id())
+            self.faults.reached(Direction::Out, content.id())
         } else {
             Default::default()
         };

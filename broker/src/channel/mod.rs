@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::model::queue::Ready;
 use crate::model::user::Access;
 use crate::model::{ConsumerId, Name, QueueId, exchange_in, queue_in};
@@ -57,7 +57,7 @@ pub(crate) enum Content {
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     /// The frames.
-    pub octets: BytesMut,
+    pub bytes: BytesMut,
 }
 
 /// Publishes confirmed and not yet told, in one run.
@@ -136,7 +136,7 @@ impl Channel {
     /// Whether any delivery can.
     pub(crate) fn has_room(&self) -> bool {
         self.state == State::Running
-            && self.held.as_ref().is_none_or(|held| held.octets.len() < crate::core::HELD_MOST)
+            && self.held.as_ref().is_none_or(|held| held.bytes.len() < crate::core::HELD_MOST)
     }
 }
 
@@ -144,7 +144,7 @@ impl Core {
     /// A method on a running channel.
     pub(crate) fn channel_method(
         &mut self,
-        at: At,
+        at: ChannelId,
         id: MethodId,
         method: Method<'_>,
     ) -> Result<(), AmqpError> {
@@ -198,7 +198,7 @@ impl Core {
     /// Refuses what the user has no permission for.
     pub(crate) fn permit(
         &self,
-        at: At,
+        at: ChannelId,
         access: Access,
         resource: Resource<'_>,
     ) -> Result<(), AmqpError> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Channel, Confirms, Content, Resource};
-use crate::core::{At, Core};
-use crate::faults::Way;
+use crate::core::{ChannelId, Core};
+use crate::faults::Direction;
 use crate::model::message::{Message, compact};
 use crate::model::user::Access;
 use crate::model::{Name, QueueId, exchange_in};
@@ -50,7 +50,12 @@ enum Fate {
 
 impl Core {
     /// Remembers where the content is to go.
-    pub(crate) fn begin_publish(&mut self, at: At, id: MethodId, method: &Method<'_>) -> Publish {
+    pub(crate) fn begin_publish(
+        &mut self,
+        at: ChannelId,
+        id: MethodId,
+        method: &Method<'_>,
+    ) -> Publish {
         let (exchange, key, mandatory, immediate) = match method {
             Method::BasicPublish { exchange, routing_key, mandatory, immediate } => {
                 (&**exchange, &**routing_key, *mandatory, *immediate)
@@ -76,7 +81,7 @@ impl Core {
     /// A frame where the header is awaited.
     pub(crate) fn content_header(
         &mut self,
-        at: At,
+        at: ChannelId,
         publish: Publish,
         kind: Kind,
         payload: &[u8],
@@ -122,7 +127,7 @@ impl Core {
     /// A frame where the body is awaited.
     pub(crate) fn content_body(
         &mut self,
-        at: At,
+        at: ChannelId,
         mut body: Body,
         kind: Kind,
         payload: &[u8],
@@ -139,8 +144,8 @@ impl Core {
         let missing = body.missing.saturating_sub_unsigned(payload.len() as u64);
         body.missing = missing;
         if missing == 0 && is_first && whole.is_none() {
-            let (props, octets) = compact(&body.props, payload);
-            return self.publish(at, body.publish, props, octets, body.wanted);
+            let (props, bytes) = compact(&body.props, payload);
+            return self.publish(at, body.publish, props, bytes, body.wanted);
         }
         // What is too large anyway is counted and not kept.
         if body.wanted <= self.config.max_message && missing >= 0 {
@@ -156,18 +161,18 @@ impl Core {
             self.published(at.connection);
             return Ok(());
         }
-        let octets = match &body.parts[..] {
+        let bytes = match &body.parts[..] {
             [] => Bytes::new(),
             [one] => one.clone(),
             many => many.concat().into(),
         };
-        self.publish(at, body.publish, body.props, octets, body.wanted)
+        self.publish(at, body.publish, body.props, bytes, body.wanted)
     }
 
     /// The content is complete.
     fn publish(
         &mut self,
-        at: At,
+        at: ChannelId,
         publish: Publish,
         props: Bytes,
         body: Bytes,
@@ -191,7 +196,7 @@ impl Core {
 
     fn publish_checked(
         &mut self,
-        at: At,
+        at: ChannelId,
         publish: Publish,
         props: Bytes,
         body: Bytes,
@@ -231,7 +236,7 @@ impl Core {
     }
 
     /// Permission and existence; remembered for the next publish, until either can change.
-    fn may_publish(&mut self, at: At, exchange: &Name) -> Result<(), AmqpError> {
+    fn may_publish(&mut self, at: ChannelId, exchange: &Name) -> Result<(), AmqpError> {
         let known = self.channel(at).is_some_and(|c| c.writable.as_ref() == Some(exchange));
         if known {
             return Ok(());
@@ -251,7 +256,7 @@ impl Core {
         Ok(())
     }
 
-    fn check_props(&mut self, at: At, message: &mut Message) -> Result<(), AmqpError> {
+    fn check_props(&mut self, at: ChannelId, message: &mut Message) -> Result<(), AmqpError> {
         let Some(extra) = &message.extra else { return Ok(()) };
         let user = self.connections.get(&at.connection).map(|c| c.user.clone());
         let user = user.unwrap_or_else(|| "".into());
@@ -278,7 +283,7 @@ impl Core {
         Ok(())
     }
 
-    fn route_and_return(&mut self, at: At, message: &Arc<Message>, mandatory: bool) -> Fate {
+    fn route_and_return(&mut self, at: ChannelId, message: &Arc<Message>, mandatory: bool) -> Fate {
         let vhost = self.vhost_of(at.connection);
         let mut queues = self.route(&vhost, message);
         if message.exchange.is_empty() {
@@ -297,14 +302,14 @@ impl Core {
         if refused { Fate::Refused } else { Fate::Confirmed }
     }
 
-    fn give_back(&mut self, at: At, message: &Message) {
+    fn give_back(&mut self, at: ChannelId, message: &Message) {
         let content = ContentReply::Return {
             code: Code::NoRoute,
             exchange: &message.exchange,
             routing_key: &message.routing_key,
         };
         let fired = if self.faults.is_armed() {
-            self.faults.reached(Way::Out, content.id())
+            self.faults.reached(Direction::Out, content.id())
         } else {
             Default::default()
         };
@@ -322,7 +327,7 @@ impl Core {
         refused
     }
 
-    fn confirm(&mut self, at: At, fate: &Fate) {
+    fn confirm(&mut self, at: ChannelId, fate: &Fate) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         let Some(channel) = connection.channels.get_mut(&at.channel) else { return };
         channel.published += 1;
@@ -339,7 +344,7 @@ impl Core {
     }
 
     /// `confirm.select`.
-    pub(super) fn confirm_select(&mut self, at: At, nowait: bool) -> Result<(), AmqpError> {
+    pub(super) fn confirm_select(&mut self, at: ChannelId, nowait: bool) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         if channel.tx.is_some() {
             refuse!(PreconditionFailed, "cannot switch from tx to confirm mode");
@@ -354,7 +359,7 @@ impl Core {
     /// Publishes what a transaction has committed. Whether any queue refused any of it.
     pub(super) fn publish_committed(
         &mut self,
-        at: At,
+        at: ChannelId,
         message: &Arc<Message>,
         mandatory: bool,
     ) -> bool {
@@ -362,7 +367,7 @@ impl Core {
     }
 
     /// A message straight to the channel that asked for it.
-    fn deliver_reply(&mut self, to: At, message: &Message) {
+    fn deliver_reply(&mut self, to: ChannelId, message: &Message) {
         let Some(channel) = self.channel(to) else { return };
         if !channel.has_room() {
             return;
@@ -395,14 +400,14 @@ impl Channel {
 }
 
 /// The address of a channel's reply consumer. RabbitMQ's is opaque, too.
-pub(crate) fn reply_address(at: At) -> String {
+pub(crate) fn reply_address(at: ChannelId) -> String {
     format!("{REPLY_TO}.g1{:x}.{:x}", at.connection.0, at.channel)
 }
 
 /// The channel that `rest`, the part of an address after the name, leads to.
-pub(crate) fn reply_target(rest: &str) -> Option<At> {
+pub(crate) fn reply_target(rest: &str) -> Option<ChannelId> {
     let (connection, channel) = rest.strip_prefix(".g1")?.split_once('.')?;
-    Some(At {
+    Some(ChannelId {
         connection: crate::core::ConnectionId(u64::from_str_radix(connection, 16).ok()?),
         channel: u16::from_str_radix(channel, 16).ok()?,
     })
@@ -415,7 +420,7 @@ mod tests {
 
     #[test]
     fn reply_addresses_lead_back() {
-        let at = At { connection: ConnectionId(300), channel: 17 };
+        let at = ChannelId { connection: ConnectionId(300), channel: 17 };
         let address = reply_address(at);
         assert_eq!(address.strip_prefix(REPLY_TO).and_then(reply_target), Some(at));
         assert_eq!(reply_target(".nonsense"), None);

@@ -2,7 +2,7 @@
 
 use super::publish::{REPLY_TO, reply_target};
 use super::{Resource, clean};
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::model::exchange::Target;
 use crate::model::queue::{Flags, arguments};
 use crate::model::user::Access;
@@ -13,7 +13,7 @@ use crate::wire::{AmqpError, Reply};
 
 impl Core {
     /// The queue that a name means: an empty one is the last that was declared on this channel.
-    pub(super) fn queue_meant(&mut self, at: At, name: &str) -> Result<Name, AmqpError> {
+    pub(super) fn queue_meant(&mut self, at: ChannelId, name: &str) -> Result<Name, AmqpError> {
         if !name.is_empty() {
             return Ok(name.into());
         }
@@ -24,7 +24,7 @@ impl Core {
     }
 
     /// The queue called `name`, if it is there and not another connection's own.
-    pub(super) fn queue_for(&self, at: At, name: &str) -> Result<QueueId, AmqpError> {
+    pub(super) fn queue_for(&self, at: ChannelId, name: &str) -> Result<QueueId, AmqpError> {
         let vhost = self.vhost_of(at.connection);
         let Some(id) = self.model.queue_id(&vhost, name) else {
             refuse!(NotFound, "no {}", queue_in(&vhost, name));
@@ -34,7 +34,7 @@ impl Core {
     }
 
     /// Refuses queues that are another connection's own.
-    pub(super) fn unlocked(&self, at: At, id: QueueId) -> Result<(), AmqpError> {
+    pub(super) fn unlocked(&self, at: ChannelId, id: QueueId) -> Result<(), AmqpError> {
         let Some(queue) = self.model.queues.get(&id) else { return Ok(()) };
         match queue.owner {
             Some(owner) if owner != at.connection => Err(queue.locked()),
@@ -45,7 +45,7 @@ impl Core {
     /// `queue.declare`.
     pub(super) fn queue_declare(
         &mut self,
-        at: At,
+        at: ChannelId,
         declare: QueueDeclare<'_>,
     ) -> Result<(), AmqpError> {
         let vhost = self.vhost_of(at.connection);
@@ -115,7 +115,7 @@ impl Core {
 
     fn declared(
         &mut self,
-        at: At,
+        at: ChannelId,
         name: Name,
         id: Option<QueueId>,
         nowait: bool,
@@ -141,7 +141,7 @@ impl Core {
     }
 
     /// `queue.bind`.
-    pub(super) fn queue_bind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
+    pub(super) fn queue_bind(&mut self, at: ChannelId, bind: Bind<'_>) -> Result<(), AmqpError> {
         let nowait = bind.nowait;
         let (target, key) = self.queue_binding(at, &bind)?;
         self.bind(at, target, &bind.source, key, bind.arguments)?;
@@ -152,14 +152,18 @@ impl Core {
     }
 
     /// `queue.unbind`.
-    pub(super) fn queue_unbind(&mut self, at: At, bind: Bind<'_>) -> Result<(), AmqpError> {
+    pub(super) fn queue_unbind(&mut self, at: ChannelId, bind: Bind<'_>) -> Result<(), AmqpError> {
         let (target, key) = self.queue_binding(at, &bind)?;
         self.unbind(at, target, &bind.source, key, &bind.arguments)?;
         self.reply(at, &Reply::QueueUnbindOk);
         Ok(())
     }
 
-    fn queue_binding(&mut self, at: At, bind: &Bind<'_>) -> Result<(Target, Name), AmqpError> {
+    fn queue_binding(
+        &mut self,
+        at: ChannelId,
+        bind: &Bind<'_>,
+    ) -> Result<(Target, Name), AmqpError> {
         let queue = self.queue_meant(at, &bind.destination)?;
         let both_empty = bind.destination.is_empty() && bind.routing_key.is_empty();
         let key = if both_empty { queue.clone() } else { bind.routing_key.as_ref().into() };
@@ -169,7 +173,7 @@ impl Core {
     /// `queue.purge`.
     pub(super) fn queue_purge(
         &mut self,
-        at: At,
+        at: ChannelId,
         queue: &str,
         nowait: bool,
     ) -> Result<(), AmqpError> {
@@ -192,7 +196,7 @@ impl Core {
     /// `queue.delete`. A queue that is not there is deleted all the same.
     pub(super) fn queue_delete(
         &mut self,
-        at: At,
+        at: ChannelId,
         queue: &str,
         if_unused: bool,
         if_empty: bool,
@@ -241,7 +245,7 @@ impl Core {
     /// Refuses what the user may not bind or unbind.
     pub(super) fn permit_binding(
         &self,
-        at: At,
+        at: ChannelId,
         target: &Target,
         source: &str,
     ) -> Result<(), AmqpError> {
@@ -260,7 +264,7 @@ impl Core {
     /// Refuses to bind what does not exist, or is another connection's own.
     pub(super) fn check_ends(
         &self,
-        at: At,
+        at: ChannelId,
         target: &Target,
         source: &str,
     ) -> Result<(), AmqpError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Channel, Unacked};
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::model::QueueId;
 use crate::wire::error::refuse;
 use crate::wire::{AmqpError, Reply};
@@ -31,7 +31,7 @@ impl Channel {
 
 impl Core {
     /// `basic.ack`.
-    pub(super) fn ack(&mut self, at: At, tag: u64, multiple: bool) -> Result<(), AmqpError> {
+    pub(super) fn ack(&mut self, at: ChannelId, tag: u64, multiple: bool) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         let deliveries = channel.collect(tag, multiple)?;
         match &mut channel.tx {
@@ -44,7 +44,7 @@ impl Core {
     /// `basic.nack` and `basic.reject`.
     pub(super) fn reject(
         &mut self,
-        at: At,
+        at: ChannelId,
         tag: u64,
         multiple: bool,
         requeue: bool,
@@ -59,7 +59,7 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn settle_acks(&mut self, at: At, deliveries: Vec<Unacked>) {
+    pub(super) fn settle_acks(&mut self, at: ChannelId, deliveries: Vec<Unacked>) {
         self.give_credit(at, &deliveries);
         for delivery in deliveries {
             if let Some(queue) = self.model.queues.get_mut(&delivery.queue) {
@@ -69,7 +69,12 @@ impl Core {
         }
     }
 
-    pub(super) fn settle_rejects(&mut self, at: At, deliveries: Vec<Unacked>, requeue: bool) {
+    pub(super) fn settle_rejects(
+        &mut self,
+        at: ChannelId,
+        deliveries: Vec<Unacked>,
+        requeue: bool,
+    ) {
         self.give_credit(at, &deliveries);
         for delivery in deliveries {
             if requeue {
@@ -81,7 +86,7 @@ impl Core {
     }
 
     /// Deliveries settled make room for others, on this channel's other queues too.
-    fn give_credit(&mut self, at: At, deliveries: &[Unacked]) {
+    fn give_credit(&mut self, at: ChannelId, deliveries: &[Unacked]) {
         let Some(channel) = self.channel(at) else { return };
         let from_consumers = deliveries.iter().filter(|d| d.consumer.is_some()).count();
         channel.from_consumers = channel.from_consumers.saturating_sub(from_consumers);
@@ -91,7 +96,7 @@ impl Core {
     }
 
     /// The queues that a channel consumes from may have something for it.
-    pub(crate) fn room_on(&mut self, at: At) {
+    pub(crate) fn room_on(&mut self, at: ChannelId) {
         let Some(channel) = self.channel(at) else { return };
         let queues: Vec<QueueId> = channel.consumers.values().map(|c| c.queue).collect();
         for queue in queues {
@@ -100,7 +105,7 @@ impl Core {
     }
 
     /// `basic.recover`: everything not settled goes back.
-    pub(super) fn recover(&mut self, at: At, requeue: bool) -> Result<(), AmqpError> {
+    pub(super) fn recover(&mut self, at: ChannelId, requeue: bool) -> Result<(), AmqpError> {
         if !requeue {
             refuse!(NotImplemented, "requeue=false");
         }
@@ -118,7 +123,7 @@ impl Core {
     /// `basic.qos`.
     pub(super) fn qos(
         &mut self,
-        at: At,
+        at: ChannelId,
         size: u32,
         count: u16,
         global: bool,
@@ -141,7 +146,7 @@ impl Core {
     }
 
     /// A delivery has waited long enough for its acknowledgement?
-    pub(crate) fn channel_timer(&mut self, at: At) {
+    pub(crate) fn channel_timer(&mut self, at: ChannelId) {
         let now = self.now;
         let Some(channel) = self.channel(at) else { return };
         channel.is_timed = false;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Unacked;
-use crate::core::{At, Core};
+use crate::core::{ChannelId, Core};
 use crate::model::message::Message;
 use crate::wire::error::refuse;
 use crate::wire::{AmqpError, Reply};
@@ -42,7 +42,7 @@ impl Tx {
 
 impl Core {
     /// `tx.select`.
-    pub(super) fn tx_select(&mut self, at: At) -> Result<(), AmqpError> {
+    pub(super) fn tx_select(&mut self, at: ChannelId) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         if channel.is_confirming {
             refuse!(PreconditionFailed, "cannot switch from confirm to tx mode");
@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// `tx.commit`.
-    pub(super) fn tx_commit(&mut self, at: At) -> Result<(), AmqpError> {
+    pub(super) fn tx_commit(&mut self, at: ChannelId) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         let Some(tx) = channel.tx.take() else {
             refuse!(PreconditionFailed, "channel is not transactional");
@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// `tx.rollback`: publishes are forgotten, settlements undone.
-    pub(super) fn tx_rollback(&mut self, at: At) -> Result<(), AmqpError> {
+    pub(super) fn tx_rollback(&mut self, at: ChannelId) -> Result<(), AmqpError> {
         let Some(channel) = self.channel(at) else { return Ok(()) };
         let Some(tx) = channel.tx.take() else {
             refuse!(PreconditionFailed, "channel is not transactional");

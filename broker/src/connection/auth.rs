@@ -34,7 +34,7 @@ impl Core {
 type Login = (Vec<u8>, Vec<u8>);
 
 fn plain(response: &[u8]) -> Result<Login, AmqpError> {
-    let mut parts = response.split(|octet| *octet == 0);
+    let mut parts = response.split(|byte| *byte == 0);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some([]), Some(user), Some(password), None) => Ok((user.to_vec(), password.to_vec())),
         _ => refuse!(SyntaxError, "response {} invalid", erlang_binary(response)),
@@ -44,11 +44,11 @@ fn plain(response: &[u8]) -> Result<Login, AmqpError> {
 fn amqplain(response: &[u8]) -> Result<Login, AmqpError> {
     // The table comes without its size.
     let login = table::read(response).map_err(|_| AmqpError::internal())?;
-    let octets = |key: &str| match login.get(key) {
-        Some(Value::Long(octets) | Value::Binary(octets)) => Some(octets.clone()),
+    let bytes = |key: &str| match login.get(key) {
+        Some(Value::Long(bytes) | Value::Binary(bytes)) => Some(bytes.clone()),
         _ => None,
     };
-    match (octets("LOGIN"), octets("PASSWORD")) {
+    match (bytes("LOGIN"), bytes("PASSWORD")) {
         (Some(user), Some(password)) => Ok((user, password)),
         _ => refuse!(SyntaxError, "AMQPLAIN auth info [] is missing LOGIN or PASSWORD field"),
     }

@@ -3,7 +3,7 @@
 use super::State;
 use crate::channel;
 use crate::core::timers::Timer;
-use crate::core::{At, ConnectionId, Core};
+use crate::core::{ChannelId, ConnectionId, Core};
 use crate::look::events::Event;
 use crate::model::QueueId;
 use crate::wire::{AmqpError, Reply};
@@ -15,7 +15,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.state = State::Closed;
         }
-        self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionCloseOk);
+        self.reply(ChannelId { connection: id, channel: 0 }, &Reply::ConnectionCloseOk);
         self.await_end(id);
     }
 
@@ -37,7 +37,7 @@ impl Core {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.state = State::Closed;
         }
-        self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionClose { error });
+        self.reply(ChannelId { connection: id, channel: 0 }, &Reply::ConnectionClose { error });
         self.await_end(id);
     }
 
@@ -70,7 +70,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let numbers: Vec<u16> = connection.channels.keys().copied().collect();
         for number in numbers {
-            self.drop_channel(At { connection: id, channel: number });
+            self.drop_channel(ChannelId { connection: id, channel: number });
         }
         let own: Vec<QueueId> = self
             .model
@@ -94,7 +94,7 @@ impl Core {
     }
 
     /// A channel is over: its consumers go, its deliveries return.
-    pub(crate) fn drop_channel(&mut self, at: At) {
+    pub(crate) fn drop_channel(&mut self, at: ChannelId) {
         self.empty_channel(at);
         if let Some(connection) = self.connections.get_mut(&at.connection) {
             connection.channels.remove(&at.channel);
@@ -106,7 +106,7 @@ impl Core {
     }
 
     /// Tells a client why its channel closes.
-    pub(crate) fn close_channel(&mut self, at: At, error: &AmqpError) {
+    pub(crate) fn close_channel(&mut self, at: ChannelId, error: &AmqpError) {
         self.empty_channel(at);
         if let Some(channel) = self.channel(at) {
             channel.state = channel::State::Closing;
@@ -117,7 +117,7 @@ impl Core {
     }
 
     /// Takes a channel's consumers off their queues and puts its deliveries back.
-    pub(crate) fn empty_channel(&mut self, at: At) {
+    pub(crate) fn empty_channel(&mut self, at: ChannelId) {
         let Some(channel) = self.channel(at) else { return };
         let consumers = std::mem::take(&mut channel.consumers);
         let mut unacked = std::mem::take(&mut channel.unacked);

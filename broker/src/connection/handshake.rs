@@ -2,7 +2,7 @@
 
 use super::{Capabilities, State};
 use crate::core::timers::Timer;
-use crate::core::{At, ConnectionId, Core, How};
+use crate::core::{ChannelId, ConnectionId, Core, How};
 use crate::look::events::Event;
 use crate::wire::error::refuse;
 use crate::wire::frame::FRAME_MIN;
@@ -19,7 +19,7 @@ const OFFER: &[u8; 8] = b"AMQP\x03\x01\x00\x00";
 const MECHANISMS: &str = "PLAIN ANONYMOUS AMQPLAIN";
 
 impl Core {
-    /// The first eight octets.
+    /// The first eight bytes.
     pub(crate) fn protocol_header(&mut self, id: ConnectionId, header: &[u8; 8]) {
         let known = header == HEADER || header == HEADER_0_9;
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -33,7 +33,7 @@ impl Core {
         connection.state = State::Starting;
         let properties = server_properties(&self.config.node);
         let start = Reply::ConnectionStart { properties: &properties, mechanisms: MECHANISMS };
-        self.reply(At { connection: id, channel: 0 }, &start);
+        self.reply(ChannelId { connection: id, channel: 0 }, &start);
     }
 
     /// A method on channel 0.
@@ -45,7 +45,7 @@ impl Core {
         let Some(state) = self.connections.get(&id).map(|connection| connection.state) else {
             return Ok(());
         };
-        let at = At { connection: id, channel: 0 };
+        let at = ChannelId { connection: id, channel: 0 };
         match (method, state) {
             (
                 Method::ConnectionStartOk { properties, mechanism, response, .. },
@@ -113,7 +113,7 @@ impl Core {
             frame_max: self.config.frame_max,
             heartbeat: self.config.heartbeat,
         };
-        self.reply(At { connection: id, channel: 0 }, &tune);
+        self.reply(ChannelId { connection: id, channel: 0 }, &tune);
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Core {
             .is_some_and(|connection| connection.capabilities.authentication_failure_close);
         if told {
             let close = Reply::ConnectionClose { error };
-            self.reply(At { connection: id, channel: 0 }, &close);
+            self.reply(ChannelId { connection: id, channel: 0 }, &close);
         }
         self.ignore(id);
     }
@@ -169,7 +169,7 @@ impl Core {
         connection.opened = now;
         let peer = connection.peer;
         self.timers.set(Timer::Handshake(id), None);
-        self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionOpenOk);
+        self.reply(ChannelId { connection: id, channel: 0 }, &Reply::ConnectionOpenOk);
         self.heartbeats_from_here(id);
         self.throttle_new(id);
         self.note(|| Event::ConnectionOpened { connection: id, peer, user, vhost: name });

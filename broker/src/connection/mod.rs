@@ -90,10 +90,10 @@ pub struct Connection {
     /// Channels with confirms to be sent.
     pub(crate) unconfirmed: Vec<u16>,
     pub(crate) out: crate::core::Out,
-    /// Octets received, and handed out to be sent.
+    /// Bytes received, and handed out to be sent.
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// Octets received that are not a frame yet, or must wait.
+    /// Bytes received that are not a frame yet, or must wait.
     pub(crate) leftover: usize,
     pub(crate) pulse: heartbeat::Pulse,
     pub(crate) throttle: Throttle,
@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// Whether octets are welcome.
+    /// Whether bytes are welcome.
     pub(crate) fn may_read(&self) -> bool {
         self.ending.is_none()
             && !self.is_mute

@@ -1,7 +1,7 @@
 //! Blocking publishers while the node is short of memory: no more is read from whoever publishes.
 
 use super::State;
-use crate::core::{At, ConnectionId, Core};
+use crate::core::{ChannelId, ConnectionId, Core};
 use crate::wire::Reply;
 
 /// A connection's part in an alarm.
@@ -35,7 +35,7 @@ impl Core {
         if connection.capabilities.blocked && !connection.throttle.is_told {
             connection.throttle.is_told = true;
             let blocked = Reply::ConnectionBlocked { reason: REASON };
-            self.reply(At { connection: id, channel: 0 }, &blocked);
+            self.reply(ChannelId { connection: id, channel: 0 }, &blocked);
         }
     }
 
@@ -54,7 +54,7 @@ impl Core {
             let was_told = connection.throttle.is_told;
             connection.throttle = Throttle::default();
             if was_told {
-                self.reply(At { connection: id, channel: 0 }, &Reply::ConnectionUnblocked);
+                self.reply(ChannelId { connection: id, channel: 0 }, &Reply::ConnectionUnblocked);
             }
             // Whoever holds what was not read goes on.
             self.wake(id);

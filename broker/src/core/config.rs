@@ -24,7 +24,7 @@ pub struct Config {
     pub frame_max: u32,
     /// As `connection.tune` proposes it.
     pub channel_max: u16,
-    /// Of one message's body, in octets.
+    /// Of one message's body, in bytes.
     pub max_message: u64,
     /// A delivery not acknowledged for so long closes its channel.
     pub consumer_timeout: Duration,

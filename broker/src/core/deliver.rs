@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{At, ConnectionId, Core, Dead, wake};
+use super::{ChannelId, ConnectionId, Core, Dead, wake};
 use crate::channel::Unacked;
 use crate::connection::Connection;
 use crate::core::send::write_content;
 use crate::core::timers::Timer;
-use crate::faults::Way;
+use crate::faults::Direction;
 use crate::model::message::{Message, Reason};
 use crate::model::policy::Overflow;
 use crate::model::queue::{Consumer, Queue, Ready};
@@ -22,7 +22,7 @@ pub(super) const DELIVER: MethodId = MethodId::of(60, 60);
 
 /// A message on its way to a consumer.
 pub(super) struct Out {
-    pub to: At,
+    pub to: ChannelId,
     pub queue: QueueId,
     pub consumer: ConsumerId,
     pub tag: Name,
@@ -142,7 +142,7 @@ impl Core {
             };
             let mut after = Vec::new();
             if faults.is_armed() {
-                let fired = faults.reached(Way::Out, DELIVER);
+                let fired = faults.reached(Direction::Out, DELIVER);
                 after = fired.after;
                 if !fired.before.is_empty() {
                     // It may change everything: look again.
@@ -161,7 +161,7 @@ impl Core {
             let is_counted = queue.is_quorum && ready.returns > 0;
             let returns = i64::try_from(ready.returns).unwrap_or(i64::MAX);
             let out = Out {
-                to: At { connection: consumer.connection, channel: consumer.channel },
+                to: ChannelId { connection: consumer.connection, channel: consumer.channel },
                 queue: id,
                 consumer: consumer.id,
                 tag: consumer.tag.clone(),
@@ -211,7 +211,7 @@ impl Core {
     }
 
     /// Makes sure that somebody looks whether a channel's deliveries are acknowledged in time.
-    pub(crate) fn time_channel(&mut self, at: At) {
+    pub(crate) fn time_channel(&mut self, at: ChannelId) {
         let due = self.now + self.config.consumer_timeout_tick;
         let Some(channel) = self.channel(at) else { return };
         if !channel.is_timed {

@@ -1,4 +1,4 @@
-//! One simulated RabbitMQ node, without socket and without clock: octets and time in; octets, closes and deadlines out.
+//! One simulated RabbitMQ node, without socket and without clock: bytes and time in; bytes, closes and deadlines out.
 //!
 //! ```text
 //! opened, received, gone, tick --> Core --> take_woken, take_output, next_deadline
@@ -56,7 +56,7 @@ pub struct ConnectionId(pub u64);
 
 /// A channel of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct At {
+pub struct ChannelId {
     /// Whose.
     pub connection: ConnectionId,
     /// Its number; 0 is the connection itself.
@@ -143,11 +143,11 @@ impl Core {
         id
     }
 
-    /// Octets from a peer. Whole frames are taken from the front of `octets`; what is left is to be passed in again
+    /// Bytes from a peer. Whole frames are taken from the front of `bytes`; what is left is to be passed in again
     /// with what comes after it, or as soon as the connection is woken.
-    pub fn received(&mut self, id: ConnectionId, octets: &mut BytesMut, now: Duration) {
+    pub fn received(&mut self, id: ConnectionId, bytes: &mut BytesMut, now: Duration) {
         self.at(now);
-        self.take_frames(id, octets);
+        self.take_frames(id, bytes);
         self.flush_confirms(id);
         self.look_after();
     }
@@ -174,7 +174,7 @@ impl Core {
         self.timers.next()
     }
 
-    /// Whether octets from that peer are welcome. Not while it is blocked, and not while it leaves too much unread.
+    /// Whether bytes from that peer are welcome. Not while it is blocked, and not while it leaves too much unread.
     pub fn may_read(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(Connection::may_read)
     }
@@ -228,7 +228,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn channel(&mut self, at: At) -> Option<&mut Channel> {
+    pub(crate) fn channel(&mut self, at: ChannelId) -> Option<&mut Channel> {
         self.connections.get_mut(&at.connection)?.channels.get_mut(&at.channel)
     }
 
@@ -260,9 +260,9 @@ impl Core {
             Timer::Messages(id) => self.message_timer(id),
             Timer::Queue(id) => self.queue_timer(id),
             Timer::Channel(id, channel) => {
-                self.channel_timer(At { connection: id, channel });
+                self.channel_timer(ChannelId { connection: id, channel });
             }
-            Timer::Release(id, channel) => self.release(At { connection: id, channel }),
+            Timer::Release(id, channel) => self.release(ChannelId { connection: id, channel }),
         }
     }
 }

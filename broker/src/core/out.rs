@@ -19,7 +19,7 @@ pub enum How {
     Rst,
 }
 
-/// Octets on their way to a peer.
+/// Bytes on their way to a peer.
 #[derive(Debug, Default)]
 pub struct Batch {
     chunks: VecDeque<Bytes>,
@@ -42,13 +42,13 @@ impl Batch {
     }
 
     /// That much was sent.
-    pub fn advance(&mut self, mut octets: usize) {
+    pub fn advance(&mut self, mut bytes: usize) {
         while let Some(front) = self.chunks.front_mut() {
-            if octets < front.len() {
-                front.advance(octets);
+            if bytes < front.len() {
+                front.advance(bytes);
                 return;
             }
-            octets -= front.len();
+            bytes -= front.len();
             self.chunks.pop_front();
         }
     }

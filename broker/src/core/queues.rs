@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::connection::Connection;
 use crate::core::timers::Timer;
-use crate::core::{At, ConnectionId, Core};
+use crate::core::{ChannelId, ConnectionId, Core};
 use crate::look::events::Event;
 use crate::model::exchange::Target;
 use crate::model::queue::{Queue, Store, Stream, arguments};
@@ -85,7 +85,7 @@ impl Core {
         }
         self.remove_bindings_to(&queue.vhost, &Target::Queue(queue.name.clone()));
         for consumer in queue.consumers {
-            let at = At { connection: consumer.connection, channel: consumer.channel };
+            let at = ChannelId { connection: consumer.connection, channel: consumer.channel };
             self.tell_cancelled(at, &consumer.tag);
             let consumer = consumer.id;
             self.note(|| Event::ConsumerGone { at, consumer });
@@ -102,7 +102,7 @@ impl Core {
         queue.active = None;
         let count = consumers.len();
         for consumer in consumers {
-            let at = At { connection: consumer.connection, channel: consumer.channel };
+            let at = ChannelId { connection: consumer.connection, channel: consumer.channel };
             self.tell_cancelled(at, &consumer.tag);
             let consumer = consumer.id;
             self.note(|| Event::ConsumerGone { at, consumer });
@@ -114,7 +114,7 @@ impl Core {
         count
     }
 
-    fn tell_cancelled(&mut self, at: At, tag: &Name) {
+    fn tell_cancelled(&mut self, at: ChannelId, tag: &Name) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         let notify = connection.capabilities.consumer_cancel_notify;
         let Some(channel) = connection.channels.get_mut(&at.channel) else { return };
@@ -198,7 +198,7 @@ impl Core {
         connection.is_choked = false;
         let channels: Vec<u16> = connection.channels.keys().copied().collect();
         for channel in channels {
-            self.room_on(At { connection: id, channel });
+            self.room_on(ChannelId { connection: id, channel });
         }
         if self.connections.get(&id).is_some_and(Connection::may_read) {
             self.wake(id);

@@ -1,12 +1,12 @@
-//! From octets to methods: frames are taken one by one, content is put together, methods are carried out.
+//! From bytes to methods: frames are taken one by one, content is put together, methods are carried out.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{At, ConnectionId, Core};
+use super::{ChannelId, ConnectionId, Core};
 use crate::channel::{Channel, Content, State as ChannelState};
 use crate::connection::State;
 use crate::core::send::HELD_MOST;
-use crate::faults::Way;
+use crate::faults::Direction;
 use crate::look::events::Event;
 use crate::wire::error::refuse;
 use crate::wire::frame::{self, HEADER, Kind, OVERHEAD, Split};
@@ -17,12 +17,12 @@ use crate::wire::{AmqpError, Code, Method, MethodId, Reply, method};
 const COPIED: usize = 4 << 10;
 
 impl Core {
-    /// Takes whole frames from the front of `octets` while the connection may go on.
-    pub(super) fn take_frames(&mut self, id: ConnectionId, octets: &mut BytesMut) {
-        let before = octets.len();
+    /// Takes whole frames from the front of `bytes` while the connection may go on.
+    pub(super) fn take_frames(&mut self, id: ConnectionId, bytes: &mut BytesMut) {
+        let before = bytes.len();
         loop {
             let Some(connection) = self.connections.get(&id) else {
-                octets.clear();
+                bytes.clear();
                 return;
             };
             if !connection.may_read() {
@@ -30,46 +30,46 @@ impl Core {
             }
             match connection.state {
                 State::Header => {
-                    let Some(header) = octets.first_chunk::<8>().copied() else { break };
-                    octets.advance(8);
+                    let Some(header) = bytes.first_chunk::<8>().copied() else { break };
+                    bytes.advance(8);
                     self.protocol_header(id, &header);
                     continue;
                 }
                 State::Ignored | State::Over => {
-                    octets.clear();
+                    bytes.clear();
                     break;
                 }
                 _ => {}
             }
-            let (kind, channel, payload) = match frame::split(octets, connection.frame_max) {
+            let (kind, channel, payload) = match frame::split(bytes, connection.frame_max) {
                 Split::Need(_) => break,
                 Split::Lost(error) => {
                     self.lost(id, &error);
-                    octets.clear();
+                    bytes.clear();
                     break;
                 }
                 Split::Frame { kind, channel, payload } => (kind, channel, payload),
             };
-            let at = At { connection: id, channel };
+            let at = ChannelId { connection: id, channel };
             if kind == Kind::Body && payload > COPIED {
-                let mut whole = octets.split_to(payload + OVERHEAD).freeze();
+                let mut whole = bytes.split_to(payload + OVERHEAD).freeze();
                 whole.truncate(HEADER + payload);
                 whole.advance(HEADER);
                 self.frame(at, kind, &whole.clone(), Some(whole));
             } else {
-                self.frame(at, kind, &octets[HEADER..HEADER + payload], None);
-                octets.advance(payload + OVERHEAD);
+                self.frame(at, kind, &bytes[HEADER..HEADER + payload], None);
+                bytes.advance(payload + OVERHEAD);
             }
             self.look_after();
         }
         if let Some(connection) = self.connections.get_mut(&id) {
-            // Silence is broken by any octet, also one that does not complete a frame.
+            // Silence is broken by any byte, also one that does not complete a frame.
             connection.received += before.saturating_sub(connection.leftover) as u64;
-            connection.leftover = octets.len();
+            connection.leftover = bytes.len();
         }
     }
 
-    fn frame(&mut self, at: At, kind: Kind, payload: &[u8], whole: Option<Bytes>) {
+    fn frame(&mut self, at: ChannelId, kind: Kind, payload: &[u8], whole: Option<Bytes>) {
         let Some(state) = self.connections.get(&at.connection).map(|c| c.state) else { return };
         let is_known = match kind {
             Kind::Method => payload.len() >= 4,
@@ -102,7 +102,7 @@ impl Core {
         }
     }
 
-    fn frame_of_connection(&mut self, at: At, payload: &[u8]) {
+    fn frame_of_connection(&mut self, at: ChannelId, payload: &[u8]) {
         let Some(id) = method::id(payload) else { return };
         if id.name().is_none() {
             return self.crash_connection(at.connection);
@@ -121,7 +121,13 @@ impl Core {
         self.act_all(fired.after);
     }
 
-    fn frame_of_channel(&mut self, at: At, kind: Kind, payload: &[u8], whole: Option<Bytes>) {
+    fn frame_of_channel(
+        &mut self,
+        at: ChannelId,
+        kind: Kind,
+        payload: &[u8],
+        whole: Option<Bytes>,
+    ) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         if !connection.channels.contains_key(&at.channel) {
             let (count, most) = (connection.channels.len(), usize::from(connection.channel_max));
@@ -135,7 +141,7 @@ impl Core {
             connection.channels.insert(at.channel, Channel::default());
         }
         let Some(channel) = connection.channels.get_mut(&at.channel) else { return };
-        if channel.held.as_ref().is_some_and(|held| held.octets.len() > HELD_MOST) {
+        if channel.held.as_ref().is_some_and(|held| held.bytes.len() > HELD_MOST) {
             connection.is_choked = true;
         }
         let result = match std::mem::take(&mut channel.content) {
@@ -154,7 +160,7 @@ impl Core {
         }
     }
 
-    fn method_frame(&mut self, at: At, payload: &[u8]) {
+    fn method_frame(&mut self, at: ChannelId, payload: &[u8]) {
         let Some(id) = method::id(payload) else { return };
         if id.name().is_none() {
             return self.crash_connection(at.connection);
@@ -187,11 +193,15 @@ impl Core {
     }
 
     pub(crate) fn received_point(&mut self, id: MethodId) -> crate::faults::Fired {
-        if self.faults.is_armed() { self.faults.reached(Way::In, id) } else { Default::default() }
+        if self.faults.is_armed() {
+            self.faults.reached(Direction::In, id)
+        } else {
+            Default::default()
+        }
     }
 
     /// A method on an open or opening channel.
-    fn method(&mut self, at: At, id: MethodId, method: Method<'_>) -> Result<(), AmqpError> {
+    fn method(&mut self, at: ChannelId, id: MethodId, method: Method<'_>) -> Result<(), AmqpError> {
         let Some(state) = self.channel(at).map(|channel| channel.state) else { return Ok(()) };
         match (state, method) {
             (ChannelState::Starting, Method::ChannelOpen) => {

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{At, ConnectionId, Core, How, wake};
+use super::{ChannelId, ConnectionId, Core, How, wake};
 use crate::channel::{Channel, Held};
 use crate::connection::{Connection, State};
 use crate::core::timers::Timer;
-use crate::faults::{Way, Withheld};
+use crate::faults::{Direction, Withheld};
 use crate::model::message::Message;
 use crate::wire::frame;
 use crate::wire::reply::{Content, body_front};
@@ -17,7 +17,7 @@ pub(crate) const HELD_MOST: usize = 1 << 20;
 
 impl Core {
     /// Sends a method, if the connection is still there.
-    pub(crate) fn reply(&mut self, at: At, reply: &Reply<'_>) {
+    pub(crate) fn reply(&mut self, at: ChannelId, reply: &Reply<'_>) {
         if !matches!(reply, Reply::BasicAck { .. }) {
             // What was published before the request that is answered here is confirmed before it, too.
             self.flush_channel(at);
@@ -26,7 +26,7 @@ impl Core {
             if let Some(withheld) = self.faults.withholds(reply.id()) {
                 self.hold(at, withheld);
             }
-            let fired = self.faults.reached(Way::Out, reply.id());
+            let fired = self.faults.reached(Direction::Out, reply.id());
             self.act_all(fired.before);
             self.send(at, reply);
             self.act_all(fired.after);
@@ -35,7 +35,7 @@ impl Core {
         }
     }
 
-    fn send(&mut self, at: At, reply: &Reply<'_>) {
+    fn send(&mut self, at: ChannelId, reply: &Reply<'_>) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         if connection.ending.is_some() {
             return;
@@ -45,7 +45,7 @@ impl Core {
     }
 
     /// Sends a method that carries content.
-    pub(crate) fn content(&mut self, at: At, content: Content<'_>, message: &Message) {
+    pub(crate) fn content(&mut self, at: ChannelId, content: Content<'_>, message: &Message) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         if connection.ending.is_some() {
             return;
@@ -57,11 +57,11 @@ impl Core {
     /// Sends the confirms that wait on any channel of a connection.
     pub(super) fn flush_confirms(&mut self, id: ConnectionId) {
         while let Some(channel) = self.connections.get_mut(&id).and_then(|c| c.unconfirmed.pop()) {
-            self.flush_channel(At { connection: id, channel });
+            self.flush_channel(ChannelId { connection: id, channel });
         }
     }
 
-    fn flush_channel(&mut self, at: At) {
+    fn flush_channel(&mut self, at: ChannelId) {
         if let Some(confirms) = self.channel(at).and_then(Channel::take_confirms) {
             let (tag, multiple) = (confirms.last, confirms.first < confirms.last);
             self.reply(at, &Reply::BasicAck { tag, multiple });
@@ -69,7 +69,7 @@ impl Core {
     }
 
     /// Answers an error: closes the channel, or the connection.
-    pub(crate) fn fail(&mut self, at: At, error: &AmqpError) {
+    pub(crate) fn fail(&mut self, at: ChannelId, error: &AmqpError) {
         tracing::debug!(connection = at.connection.0, channel = at.channel, error = %error);
         if at.channel != 0 && error.is_unspeakable() {
             // Its channel's process dies of that.
@@ -82,7 +82,7 @@ impl Core {
     }
 
     /// Keeps everything a channel has to say to itself.
-    fn hold(&mut self, at: At, withheld: Withheld) {
+    fn hold(&mut self, at: ChannelId, withheld: Withheld) {
         let until = match withheld {
             Withheld::Delayed(by) => Some(self.now + by),
             Withheld::Forever => None,
@@ -99,14 +99,14 @@ impl Core {
     }
 
     /// Lets go of what a channel was kept from saying.
-    pub(super) fn release(&mut self, at: At) {
+    pub(super) fn release(&mut self, at: ChannelId) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         let held = match connection.channels.get_mut(&at.channel) {
             Some(channel) => channel.held.take(),
             None => connection.held.take(),
         };
         if let Some(held) = held {
-            connection.out.tail().extend_from_slice(&held.octets);
+            connection.out.tail().extend_from_slice(&held.bytes);
             wake(connection, &mut self.woken);
             self.room(at.connection);
         }
@@ -123,7 +123,7 @@ impl Core {
                 .unwrap_or_default();
             for channel in channels {
                 self.timers.set(Timer::Release(id, channel), None);
-                self.release(At { connection: id, channel });
+                self.release(ChannelId { connection: id, channel });
             }
         }
     }
@@ -144,12 +144,12 @@ impl Core {
 /// Where a channel's frames go.
 pub(crate) fn sink(connection: &mut Connection, channel: u16) -> &mut BytesMut {
     if let Some(held) = connection.channels.get_mut(&channel).and_then(|c| c.held.as_mut()) {
-        return &mut held.octets;
+        return &mut held.bytes;
     }
     if channel == 0
         && let Some(held) = &mut connection.held
     {
-        return &mut held.octets;
+        return &mut held.bytes;
     }
     connection.out.tail()
 }
@@ -169,11 +169,11 @@ pub(crate) fn write_content(
     while from < body.len() {
         let part = most.min(body.len() - from);
         body_front(channel, part, sink(connection, channel));
-        let part_octets = body.slice(from..from + part);
+        let part_bytes = body.slice(from..from + part);
         if is_held {
-            sink(connection, channel).extend_from_slice(&part_octets);
+            sink(connection, channel).extend_from_slice(&part_bytes);
         } else {
-            connection.out.body(part_octets);
+            connection.out.body(part_bytes);
         }
         sink(connection, channel).extend_from_slice(&[frame::END]);
         from += part;

@@ -1,8 +1,8 @@
 //! Streams: messages into them, and out to each consumer from where it is.
 
 use super::deliver::{Out, can_take};
-use super::{At, Core};
-use crate::faults::Way;
+use super::{ChannelId, Core};
+use crate::faults::Direction;
 use crate::model::QueueId;
 use crate::model::message::Message;
 use crate::model::queue::Ready;
@@ -34,7 +34,7 @@ impl Core {
             };
             let mut after = Vec::new();
             if faults.is_armed() {
-                let fired = faults.reached(Way::Out, super::deliver::DELIVER);
+                let fired = faults.reached(Direction::Out, super::deliver::DELIVER);
                 after = fired.after;
                 if !fired.before.is_empty() {
                     // It may change everything: look again.
@@ -48,7 +48,7 @@ impl Core {
             let Some((offset, message)) = stream.take(reader) else { return };
             consumer.unacked += 1;
             let out = Out {
-                to: At { connection: consumer.connection, channel: consumer.channel },
+                to: ChannelId { connection: consumer.connection, channel: consumer.channel },
                 queue: id,
                 consumer: consumer.id,
                 tag: consumer.tag.clone(),

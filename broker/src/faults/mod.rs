@@ -12,7 +12,7 @@ pub use actions::Action;
 
 /// The direction of a method, from the broker's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From a client.
     In,
     /// To a client.
@@ -32,7 +32,7 @@ pub enum Edge {
 #[derive(Clone, Debug)]
 pub struct Trigger {
     /// Sent or received.
-    pub way: Way,
+    pub way: Direction,
     /// Which method.
     pub method: MethodId,
     /// Counted from one; zero is one.
@@ -120,7 +120,7 @@ impl Faults {
     }
 
     /// A method passes.
-    pub fn reached(&mut self, way: Way, method: MethodId) -> Fired {
+    pub fn reached(&mut self, way: Direction, method: MethodId) -> Fired {
         let mut fired = Fired::default();
         let mut at = 0;
         while let Some(trigger) = self.triggers.get_mut(at) {
@@ -173,15 +173,15 @@ mod tests {
     fn a_trigger_counts_and_fires_once() {
         let mut faults = Faults::default();
         faults.arm(Trigger {
-            way: Way::In,
+            way: Direction::In,
             method: ACK,
             nth: 2,
             edge: Edge::After,
             action: Action::Crash,
         });
-        assert!(faults.reached(Way::Out, ACK).after.is_empty());
-        assert!(faults.reached(Way::In, ACK).after.is_empty());
-        assert_eq!(faults.reached(Way::In, ACK).after.len(), 1);
+        assert!(faults.reached(Direction::Out, ACK).after.is_empty());
+        assert!(faults.reached(Direction::In, ACK).after.is_empty());
+        assert_eq!(faults.reached(Direction::In, ACK).after.len(), 1);
         assert!(!faults.is_armed());
         assert_eq!(faults.counts(), (1, 0));
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::core::{At, ConnectionId};
+use crate::core::{ChannelId, ConnectionId};
 use crate::model::{ConsumerId, Name};
 
 /// Unheard events kept at most; then the oldest are lost, and counted.
@@ -19,15 +19,15 @@ pub enum Event {
     /// The socket is gone.
     ConnectionClosed { connection: ConnectionId },
     /// `channel.open-ok` was sent.
-    ChannelOpened { at: At },
+    ChannelOpened { at: ChannelId },
     /// A channel was closed by its client, or with its connection.
-    ChannelClosed { at: At },
+    ChannelClosed { at: ChannelId },
     /// `channel.close` was sent, with this text.
-    ChannelFailed { at: At, text: String },
+    ChannelFailed { at: ChannelId, text: String },
     /// `basic.consume-ok` was sent.
-    ConsumerStarted { at: At, consumer: ConsumerId, tag: Name, queue: Name },
+    ConsumerStarted { at: ChannelId, consumer: ConsumerId, tag: Name, queue: Name },
     /// A consumer was cancelled by either side, or went with its channel.
-    ConsumerGone { at: At, consumer: ConsumerId },
+    ConsumerGone { at: ChannelId, consumer: ConsumerId },
     /// A queue is new.
     QueueDeclared { vhost: Name, queue: Name },
     /// A queue is gone.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::connection::{Connection, State};
-use crate::core::{At, ConnectionId, Core};
+use crate::core::{ChannelId, ConnectionId, Core};
 use crate::model::exchange::Target;
 use crate::wire::Table;
 
@@ -62,7 +62,7 @@ pub struct ConnectionLook {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are RabbitMQ's own, named as there")]
 pub struct ChannelLook {
-    pub at: At,
+    pub at: ChannelId,
     pub connection: String,
     pub user: String,
     pub vhost: String,
@@ -80,7 +80,7 @@ pub struct ChannelLook {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields are RabbitMQ's own, named as there")]
 pub struct ConsumerLook {
-    pub at: At,
+    pub at: ChannelId,
     pub tag: String,
     pub queue: String,
     pub vhost: String,
@@ -182,7 +182,7 @@ impl Core {
             });
             for consumer in &queue.consumers {
                 look.consumers.push(ConsumerLook {
-                    at: At { connection: consumer.connection, channel: consumer.channel },
+                    at: ChannelId { connection: consumer.connection, channel: consumer.channel },
                     tag: consumer.tag.to_string(),
                     queue: queue.name.to_string(),
                     vhost: queue.vhost.to_string(),
@@ -241,7 +241,7 @@ impl Core {
         for (number, channel) in &connection.channels {
             let waiting = channel.tx.as_ref().map_or((0, 0), |tx| tx.waiting());
             into.push(ChannelLook {
-                at: At { connection: connection.id, channel: *number },
+                at: ChannelId { connection: connection.id, channel: *number },
                 connection: connection.name.clone(),
                 user: connection.user.to_string(),
                 vhost: connection.vhost.to_string(),

@@ -61,11 +61,11 @@ fn properties_key(key: &str, arguments: &Table) -> String {
     }
     let mut sorted = arguments.clone();
     sorted.sort();
-    let mut octets = BytesMut::new();
-    sorted.write(&mut octets);
+    let mut bytes = BytesMut::new();
+    sorted.write(&mut bytes);
     // FNV-1a.
-    let step = |hash: u32, octet: &u8| (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
-    let digest = octets.iter().fold(0x811c_9dc5, step);
+    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    let digest = bytes.iter().fold(0x811c_9dc5, step);
     format!("{key}~{}", BASE64_URL_SAFE_NO_PAD.encode(digest.to_be_bytes()))
 }
 

@@ -106,7 +106,7 @@ pub(super) fn to_props(json: &Json) -> Result<Props, Answer> {
             text => Ok(text.map(str::to_owned)),
         }
     };
-    let octet = |key: &str| -> Result<Option<u8>, Answer> {
+    let byte = |key: &str| -> Result<Option<u8>, Answer> {
         let Some(number) = object.number(key)? else { return Ok(None) };
         u8::try_from(number).map(Some).map_err(|_| Answer::bad(json!(["not_octet", key])))
     };
@@ -122,8 +122,8 @@ pub(super) fn to_props(json: &Json) -> Result<Props, Answer> {
         content_type: text("content_type")?,
         content_encoding: text("content_encoding")?,
         headers: object.get("headers").map(|_| headers),
-        delivery_mode: octet("delivery_mode")?,
-        priority: octet("priority")?,
+        delivery_mode: byte("delivery_mode")?,
+        priority: byte("priority")?,
         correlation_id: text("correlation_id")?,
         reply_to: text("reply_to")?,
         expiration: text("expiration")?,

@@ -45,7 +45,7 @@ pub(super) fn deliverable(
     let body: Bytes = match encoding {
         STRING => payload.to_owned().into(),
         BASE64 => match BASE64_STANDARD.decode(payload) {
-            Ok(octets) => octets.into(),
+            Ok(bytes) => bytes.into(),
             Err(_) => return Err(Answer::bad(json!(["not_base64", payload]))),
         },
         other => return Err(Answer::bad(json!(["unsupported_encoding", other]))),

@@ -70,8 +70,8 @@ fn login(header: &str) -> Option<(String, String)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let octets = BASE64_STANDARD.decode(rest.trim()).ok()?;
-    let text = String::from_utf8(octets).ok()?;
+    let bytes = BASE64_STANDARD.decode(rest.trim()).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
     text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::core::Core;
 use crate::model::Name;
 
-/// A name has so many octets at most.
+/// A name has so many bytes at most.
 const LONGEST: usize = 255;
 
 pub(super) type Reply = Result<Answer, Answer>;
@@ -131,7 +131,7 @@ impl Found {
         call.check(*need)?;
         // What does not fit a short string is no name of anything.
         if call.names.iter().chain(&vhost).any(|name| name.len() > LONGEST) {
-            return Err(Answer::bad(format!("a name of more than {LONGEST} octets")));
+            return Err(Answer::bad(format!("a name of more than {LONGEST} bytes")));
         }
         if let Some(vhost) = vhost {
             if !call.sees(vhost) {

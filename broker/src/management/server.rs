@@ -23,7 +23,7 @@ use super::request::{Head, Request};
 use super::{Limits, access, route};
 use crate::server::Broker;
 
-/// Of a request's body, in octets.
+/// Of a request's body, in bytes.
 const LARGEST: usize = 1 << 20;
 
 /// What every request needs.
@@ -109,7 +109,7 @@ async fn answer(served: &Served, head: &Head, body: Incoming) -> Result<Answer, 
     // Strangers are turned away before they can send a body.
     served.broker.with(|core| access::log_in(core, head))?;
     let too_large = || {
-        let reason = format!("the body exceeds the limit of {LARGEST} octets");
+        let reason = format!("the body exceeds the limit of {LARGEST} bytes");
         Answer::error(413, "payload_too_large", reason)
     };
     if body.size_hint().lower() > LARGEST as u64 {

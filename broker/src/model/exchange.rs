@@ -78,11 +78,11 @@ impl BindingKey {
     pub fn new(key: Name, target: Target, arguments: &Table) -> BindingKey {
         let mut sorted = arguments.clone();
         sorted.sort();
-        let mut octets = BytesMut::new();
+        let mut bytes = BytesMut::new();
         if !sorted.is_empty() {
-            sorted.write(&mut octets);
+            sorted.write(&mut bytes);
         }
-        BindingKey { key, target, arguments: octets.to_vec() }
+        BindingKey { key, target, arguments: bytes.to_vec() }
     }
 }
 

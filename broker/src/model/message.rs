@@ -1,4 +1,4 @@
-//! A message as the broker keeps it: octets it forwards untouched, and the few facts it acts on.
+//! A message as the broker keeps it: bytes it forwards untouched, and the few facts it acts on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,24 +95,24 @@ impl Message {
     pub fn published(
         exchange: Name,
         routing_key: Name,
-        octets: Bytes,
+        bytes: Bytes,
         body: Bytes,
     ) -> Result<Message, AmqpError> {
-        if let Some(mode) = props::plain(&octets) {
+        if let Some(mode) = props::plain(&bytes) {
             let persistent = mode == Some(2);
             return Ok(Message {
                 exchange,
                 routing_key,
-                props: octets,
+                props: bytes,
                 body,
                 persistent,
                 extra: None,
             });
         }
-        let mut read = Props::read(&octets).map_err(|_| AmqpError::internal())?;
+        let mut read = Props::read(&bytes).map_err(|_| AmqpError::internal())?;
         let ttl = expiration(&read)?;
         let mut extra = Extra { ttl, ..Extra::default() };
-        let mut octets = octets;
+        let mut bytes = bytes;
         if let Some(headers) = &mut read.headers {
             extra.also = routes(headers, "CC")?;
             let blind = routes(headers, "BCC")?;
@@ -122,13 +122,13 @@ impl Message {
             if had_bcc || !headers.is_sorted() {
                 headers.0.retain(|(key, _)| key != "BCC");
                 headers.sort();
-                octets = read.write();
+                bytes = read.write();
             }
         }
         let persistent = read.delivery_mode == Some(2);
         extra.props = read;
         let extra = Some(Box::new(extra));
-        Ok(Message { exchange, routing_key, props: octets, body, persistent, extra })
+        Ok(Message { exchange, routing_key, props: bytes, body, persistent, extra })
     }
 
     /// The headers, if there are any.
@@ -312,9 +312,9 @@ pub fn compact(props: &[u8], body: &[u8]) -> (Bytes, Bytes) {
     let mut both = BytesMut::with_capacity(props.len() + body.len());
     both.extend_from_slice(props);
     both.extend_from_slice(body);
-    let mut props_octets = both.freeze();
-    let body = props_octets.split_off(props.len());
-    (props_octets, body)
+    let mut props_bytes = both.freeze();
+    let body = props_bytes.split_off(props.len());
+    (props_bytes, body)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub struct Settings {
     pub dead_letter_key: Option<Name>,
     /// Ready messages at most.
     pub max_length: Option<usize>,
-    /// Octets of ready messages at most.
+    /// Bytes of ready messages at most.
     pub max_bytes: Option<usize>,
     /// When that is too much.
     pub overflow: Overflow,

@@ -113,7 +113,7 @@ impl Access {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hash(Vec<u8>);
 
-/// Octets of a salt.
+/// Bytes of a salt.
 const SALT: usize = 4;
 
 impl Hash {

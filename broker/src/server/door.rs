@@ -22,7 +22,7 @@ const BREATH: Duration = Duration::from_millis(10);
 
 /// A socket that listens, or that only keeps its port.
 #[derive(Debug)]
-pub(super) enum Door {
+pub(super) enum Listener {
     Open(TcpListener),
     /// The operating system refuses, and nobody else can have the port.
     Shut(Socket),
@@ -30,9 +30,9 @@ pub(super) enum Door {
     Broken,
 }
 
-impl Door {
+impl Listener {
     /// Listens on `addr`; port 0 is any free one. Returns the address with its port.
-    pub fn open(addr: SocketAddr) -> io::Result<(Door, SocketAddr)> {
+    pub fn open(addr: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         // A port that Linux chose is let go of when listening stops; one that was asked for is kept.
         let chosen = bind(addr)?;
         let local = chosen.local_addr()?.as_socket();
@@ -44,21 +44,21 @@ impl Door {
 
     /// Opens or shuts it. Whether it is open now.
     fn set(&mut self, open: bool) -> io::Result<bool> {
-        *self = match (std::mem::replace(self, Door::Broken), open) {
-            (Door::Open(listener), false) => Door::Shut(shut(listener)?),
-            (Door::Shut(socket), true) => {
+        *self = match (std::mem::replace(self, Listener::Broken), open) {
+            (Listener::Open(listener), false) => Listener::Shut(shut(listener)?),
+            (Listener::Shut(socket), true) => {
                 socket.set_reuse_address(true)?;
                 listen(socket)?
             }
             (same, _) => same,
         };
-        Ok(matches!(self, Door::Open(_)))
+        Ok(matches!(self, Listener::Open(_)))
     }
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match self {
-            Door::Open(listener) => listener.accept().await,
-            Door::Shut(_) | Door::Broken => std::future::pending().await,
+            Listener::Open(listener) => listener.accept().await,
+            Listener::Shut(_) | Listener::Broken => std::future::pending().await,
         }
     }
 }
@@ -71,9 +71,9 @@ fn bind(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(socket: Socket) -> io::Result<Door> {
+fn listen(socket: Socket) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
-    Ok(Door::Open(TcpListener::from_std(socket.into())?))
+    Ok(Listener::Open(TcpListener::from_std(socket.into())?))
 }
 
 /// On Linux a socket can stop to listen and stay bound; those waiting in it are reset.
@@ -96,7 +96,7 @@ fn shut(listener: TcpListener) -> io::Result<Socket> {
 
 /// Accepts while the node is up.
 pub(super) async fn receive(
-    mut door: Door,
+    mut door: Listener,
     shared: Arc<Shared>,
     tasks: TaskTracker,
     over: CancellationToken,

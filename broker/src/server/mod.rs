@@ -16,13 +16,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::{Config, Core};
 use crate::look::events::Event;
-use door::Door;
+use door::Listener;
 use shared::Shared;
 
 /// How long [`Broker::stop`] waits for peers to take what was sent to them.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Why a broker cannot be had.
+/// Why a broker is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address is taken, or not this machine's.
@@ -51,7 +51,7 @@ impl Broker {
     pub fn start(mut config: Config) -> Result<Broker, ServerError> {
         let asked = config.addr;
         let listen = |source| ServerError::Listen { addr: asked, source };
-        let (door, addr) = Door::open(asked).map_err(listen)?;
+        let (door, addr) = Listener::open(asked).map_err(listen)?;
         config.addr = addr;
         if config.epoch.is_zero() {
             config.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -72,10 +72,10 @@ impl Broker {
     /// A URL for its user `guest` and a virtual host.
     pub fn url(&self, vhost: &str) -> String {
         let mut name = String::new();
-        for octet in vhost.bytes() {
-            match octet {
+        for byte in vhost.bytes() {
+            match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                    name.push(char::from(octet));
+                    name.push(char::from(byte));
                 }
                 other => name.push_str(&format!("%{other:02X}")),
             }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::shared::Shared;
 use crate::core::{Batch, ConnectionId, How};
 
-/// Octets read at a time, at most.
+/// Bytes read at a time, at most.
 const READ: usize = 64 << 10;
 /// Pieces written at a time, at most.
 const PIECES: usize = 64;

@@ -2,15 +2,15 @@
 
 use super::frame::binary;
 
-/// A binary: as text when every octet is printable in Latin-1, else as numbers.
-pub fn pretty(octets: &[u8]) -> String {
-    let printable = |octet: &u8| matches!(octet, b' '..=b'~' | b'\t' | b'\n' | b'\r' | 0xA0..);
-    if octets.is_empty() || !octets.iter().all(printable) {
-        return binary(octets);
+/// A binary: as text when every byte is printable in Latin-1, else as numbers.
+pub fn pretty(bytes: &[u8]) -> String {
+    let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r' | 0xA0..);
+    if bytes.is_empty() || !bytes.iter().all(printable) {
+        return binary(bytes);
     }
     let mut text = String::from("<<\"");
-    for octet in octets {
-        match octet {
+    for byte in bytes {
+        match byte {
             b'"' => text.push_str("\\\""),
             b'\\' => text.push_str("\\\\"),
             b'\n' => text.push_str("\\n"),
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn printable_octets_are_text() {
+    fn printable_bytes_are_text() {
         assert_eq!(pretty(b"hello \"x\""), "<<\"hello \\\"x\\\"\">>");
         assert_eq!(pretty(&[0, 1]), "<<0,1>>");
         assert_eq!(pretty(&[]), "<<>>");

@@ -1,9 +1,9 @@
 //! AMQP's reply codes and RabbitMQ's way of wording an error.
 
 use super::name::MethodId;
-use super::text::{from_octets, to_octets};
+use super::text::{from_bytes, to_bytes};
 
-/// Of a reply text, in octets.
+/// Of a reply text, in bytes.
 const MOST: usize = 255;
 /// What is kept of a longer one.
 const CUT: usize = 252;
@@ -121,18 +121,18 @@ impl AmqpError {
     /// but ASCII in what would be left of it.
     pub fn is_unspeakable(&self) -> bool {
         let whole = self.whole();
-        let whole = to_octets(&whole);
+        let whole = to_bytes(&whole);
         whole.len() > MOST && !whole[..CUT].is_ascii()
     }
 
     /// The reply text, cut to what fits a short string the way RabbitMQ cuts it.
     pub fn text(&self) -> String {
         let whole = self.whole();
-        let octets = to_octets(&whole);
-        if octets.len() <= MOST {
+        let bytes = to_bytes(&whole);
+        if bytes.len() <= MOST {
             return whole;
         }
-        format!("{}...", from_octets(&octets[..CUT]))
+        format!("{}...", from_bytes(&bytes[..CUT]))
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(AmqpError::internal().text(), "INTERNAL_ERROR");
         let check = |explanation: String, expect: usize, unspeakable: bool| {
             let error = AmqpError::new(Code::NotFound, explanation);
-            assert_eq!(to_octets(&error.text()).len(), expect, "{error}");
+            assert_eq!(to_bytes(&error.text()).len(), expect, "{error}");
             assert_eq!(error.is_unspeakable(), unspeakable, "{error}");
         };
         // "NOT_FOUND - " has twelve.

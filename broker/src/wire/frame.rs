@@ -1,4 +1,4 @@
-//! Splitting octets into frames, with what RabbitMQ says when it cannot.
+//! Splitting bytes into frames, with what RabbitMQ says when it cannot.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,16 @@ use super::error::{AmqpError, Code};
 
 /// Type, channel and size.
 pub const HEADER: usize = 7;
-/// What a frame costs beyond its payload: the header and the end octet.
+/// What a frame costs beyond its payload: the header and the end byte.
 pub const OVERHEAD: usize = HEADER + 1;
-/// The last octet of every frame.
+/// The last byte of every frame.
 pub const END: u8 = 0xCE;
 /// A heartbeat, whole.
 pub const HEARTBEAT: [u8; OVERHEAD] = [8, 0, 0, 0, 0, 0, 0, END];
 /// Before `tune-ok`, and the least that may be negotiated.
 pub const FRAME_MIN: u32 = 4096;
 
-/// The type octet of a frame.
+/// The type byte of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// 1.
@@ -31,19 +31,19 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The octet on the wire.
-    pub const fn octet(self) -> u8 {
+    /// The byte on the wire.
+    pub const fn byte(self) -> u8 {
         match self {
             Kind::Method => 1,
             Kind::Header => 2,
             Kind::Body => 3,
             Kind::Heartbeat => 8,
-            Kind::Unknown(octet) => octet,
+            Kind::Unknown(byte) => byte,
         }
     }
 
-    const fn of(octet: u8) -> Kind {
-        match octet {
+    const fn of(byte: u8) -> Kind {
+        match byte {
             1 => Kind::Method,
             2 => Kind::Header,
             3 => Kind::Body,
@@ -56,7 +56,7 @@ impl Kind {
 /// What the front of a buffer holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Not yet a frame; this many octets make the next decision possible.
+    /// Not yet a frame; this many bytes make the next decision possible.
     Need(usize),
     /// A frame with this much payload.
     Frame {
@@ -64,16 +64,16 @@ pub enum Split {
         kind: Kind,
         /// Its channel.
         channel: u16,
-        /// The octets of its payload; the whole is [`OVERHEAD`] longer.
+        /// The bytes of its payload; the whole is [`OVERHEAD`] longer.
         payload: usize,
     },
     /// The stream is out of step: nothing after it can be trusted.
     Lost(AmqpError),
 }
 
-/// Looks at the front of `octets`. `frame_max` 0 means no limit was agreed.
-pub fn split(octets: &[u8], frame_max: u32) -> Split {
-    let Some(header) = octets.first_chunk::<HEADER>() else { return Split::Need(HEADER) };
+/// Looks at the front of `bytes`. `frame_max` 0 means no limit was agreed.
+pub fn split(bytes: &[u8], frame_max: u32) -> Split {
+    let Some(header) = bytes.first_chunk::<HEADER>() else { return Split::Need(HEADER) };
     let kind = Kind::of(header[0]);
     let channel = u16::from_be_bytes([header[1], header[2]]);
     let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
@@ -84,22 +84,22 @@ pub fn split(octets: &[u8], frame_max: u32) -> Split {
         return Split::Lost(frame_error(kind, &[], &reason));
     }
     let payload = size as usize;
-    match octets.get(HEADER + payload) {
+    match bytes.get(HEADER + payload) {
         None => Split::Need(payload.saturating_add(OVERHEAD)),
         Some(&END) => Split::Frame { kind, channel, payload },
         Some(&other) => {
             let reason = format!("{{invalid_frame_end_marker,{other}}}");
-            Split::Lost(frame_error(kind, &octets[HEADER..HEADER + payload], &reason))
+            Split::Lost(frame_error(kind, &bytes[HEADER..HEADER + payload], &reason))
         }
     }
 }
 
-/// 501, with the first octets of the payload.
+/// 501, with the first bytes of the payload.
 pub fn frame_error(kind: Kind, payload: &[u8], reason: &str) -> AmqpError {
     AmqpError::new(Code::FrameError, format!("{}: {reason}", snippet(kind, payload)))
 }
 
-/// 505, with the first octets of the payload.
+/// 505, with the first bytes of the payload.
 pub fn unexpected(kind: Kind, payload: &[u8]) -> AmqpError {
     AmqpError::new(Code::UnexpectedFrame, snippet(kind, payload))
 }
@@ -108,16 +108,17 @@ fn snippet(kind: Kind, payload: &[u8]) -> String {
     let (which, shown) =
         if payload.len() <= 16 { ("all", payload) } else { ("first 16", &payload[..16]) };
     let shown = super::erlang::pretty(shown);
-    format!("type {}, {which} octets = {shown}", kind.octet())
+    // RabbitMQ's words.
+    format!("type {}, {which} octets = {shown}", kind.byte())
 }
 
-/// Octets as Erlang writes a binary: `<<0,20,0,10>>`.
-pub fn binary(octets: &[u8]) -> String {
+/// Bytes as Erlang writes a binary: `<<0,20,0,10>>`.
+pub fn binary(bytes: &[u8]) -> String {
     let mut text = String::from("<<");
-    for (at, octet) in octets.iter().enumerate() {
+    for (at, byte) in bytes.iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
         // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}{octet}");
+        let _ = write!(text, "{comma}{byte}");
     }
     text.push_str(">>");
     text
@@ -127,8 +128,8 @@ pub fn binary(octets: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn check(octets: &[u8], expect: Split) {
-        assert_eq!(split(octets, 131_072), expect);
+    fn check(bytes: &[u8], expect: Split) {
+        assert_eq!(split(bytes, 131_072), expect);
     }
 
     fn lost(text: &str) -> Split {

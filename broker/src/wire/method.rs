@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::name::MethodId;
 use super::read::{Malformed, Reader};
 use super::table::Table;
-use super::text::from_octets;
+use super::text::from_bytes;
 
 /// A method from a client. Text borrows from the frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,10 +170,10 @@ pub struct Consume<'a> {
 
 /// The class and index at the front of a method frame's payload.
 pub fn id(payload: &[u8]) -> Option<MethodId> {
-    let octets = payload.first_chunk::<4>()?;
+    let bytes = payload.first_chunk::<4>()?;
     Some(MethodId::of(
-        u16::from_be_bytes([octets[0], octets[1]]),
-        u16::from_be_bytes([octets[2], octets[3]]),
+        u16::from_be_bytes([bytes[0], bytes[1]]),
+        u16::from_be_bytes([bytes[2], bytes[3]]),
     ))
 }
 
@@ -185,13 +185,13 @@ pub fn read(id: MethodId, fields: &[u8]) -> Result<Method<'_>, Malformed> {
         (20, _) => channel(id.method, &mut r)?,
         (30, 10) => {
             r.shortstr()?;
-            r.octet()?;
+            r.byte()?;
             Method::AccessRequest
         }
         (40, _) => exchange(id.method, &mut r)?,
         (50, _) => queue(id.method, &mut r)?,
         (60, _) => basic(id.method, &mut r)?,
-        (85, 10) => Method::ConfirmSelect { nowait: bit(r.octet()?, 0) },
+        (85, 10) => Method::ConfirmSelect { nowait: bit(r.byte()?, 0) },
         (90, 10) => Method::TxSelect,
         (90, 20) => Method::TxCommit,
         (90, 30) => Method::TxRollback,
@@ -203,8 +203,8 @@ pub fn read(id: MethodId, fields: &[u8]) -> Result<Method<'_>, Malformed> {
     Ok(method)
 }
 
-const fn bit(octet: u8, at: u8) -> bool {
-    octet & (1 << at) != 0
+const fn bit(byte: u8, at: u8) -> bool {
+    byte & (1 << at) != 0
 }
 
 fn connection<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
@@ -224,7 +224,7 @@ fn connection<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malform
         40 => {
             let vhost = r.shortstr()?;
             r.shortstr()?;
-            r.octet()?;
+            r.byte()?;
             Method::ConnectionOpen { vhost }
         }
         50 => {
@@ -249,9 +249,9 @@ fn channel<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed>
             r.shortstr()?;
             Method::ChannelOpen
         }
-        20 => Method::ChannelFlow { active: bit(r.octet()?, 0) },
+        20 => Method::ChannelFlow { active: bit(r.byte()?, 0) },
         21 => {
-            r.octet()?;
+            r.byte()?;
             Method::ChannelFlowOk
         }
         40 => {
@@ -270,7 +270,7 @@ fn exchange<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed
     r.short()?;
     Ok(match method {
         10 => {
-            let (exchange, kind, bits) = (r.shortstr()?, r.shortstr()?, r.octet()?);
+            let (exchange, kind, bits) = (r.shortstr()?, r.shortstr()?, r.byte()?);
             Method::ExchangeDeclare(ExchangeDeclare {
                 exchange,
                 kind,
@@ -283,7 +283,7 @@ fn exchange<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed
             })
         }
         20 => {
-            let (exchange, bits) = (r.shortstr()?, r.octet()?);
+            let (exchange, bits) = (r.shortstr()?, r.byte()?);
             Method::ExchangeDelete { exchange, if_unused: bit(bits, 0), nowait: bit(bits, 1) }
         }
         30 => Method::ExchangeBind(bind(r, true)?),
@@ -293,7 +293,7 @@ fn exchange<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed
 
 fn bind<'a>(r: &mut Reader<'a>, has_nowait: bool) -> Result<Bind<'a>, Malformed> {
     let (destination, source, routing_key) = (r.shortstr()?, r.shortstr()?, r.shortstr()?);
-    let nowait = has_nowait && bit(r.octet()?, 0);
+    let nowait = has_nowait && bit(r.byte()?, 0);
     Ok(Bind { destination, source, routing_key, nowait, arguments: r.table()? })
 }
 
@@ -304,7 +304,7 @@ fn queue<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
     r.short()?;
     Ok(match method {
         10 => {
-            let (queue, bits) = (r.shortstr()?, r.octet()?);
+            let (queue, bits) = (r.shortstr()?, r.byte()?);
             Method::QueueDeclare(QueueDeclare {
                 queue,
                 passive: bit(bits, 0),
@@ -316,9 +316,9 @@ fn queue<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
             })
         }
         20 => Method::QueueBind(bind(r, true)?),
-        30 => Method::QueuePurge { queue: r.shortstr()?, nowait: bit(r.octet()?, 0) },
+        30 => Method::QueuePurge { queue: r.shortstr()?, nowait: bit(r.byte()?, 0) },
         40 => {
-            let (queue, bits) = (r.shortstr()?, r.octet()?);
+            let (queue, bits) = (r.shortstr()?, r.byte()?);
             Method::QueueDelete {
                 queue,
                 if_unused: bit(bits, 0),
@@ -332,10 +332,10 @@ fn queue<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
 
 fn basic<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
     Ok(match method {
-        10 => Method::BasicQos { size: r.long()?, count: r.short()?, global: bit(r.octet()?, 0) },
+        10 => Method::BasicQos { size: r.long()?, count: r.short()?, global: bit(r.byte()?, 0) },
         20 => {
             r.short()?;
-            let (queue, tag, bits) = (r.shortstr()?, r.shortstr()?, r.octet()?);
+            let (queue, tag, bits) = (r.shortstr()?, r.shortstr()?, r.byte()?);
             Method::BasicConsume(Consume {
                 queue,
                 tag,
@@ -345,29 +345,29 @@ fn basic<'a>(method: u16, r: &mut Reader<'a>) -> Result<Method<'a>, Malformed> {
                 arguments: r.table()?,
             })
         }
-        30 => Method::BasicCancel { tag: r.shortstr()?, nowait: bit(r.octet()?, 0) },
+        30 => Method::BasicCancel { tag: r.shortstr()?, nowait: bit(r.byte()?, 0) },
         40 => {
             r.short()?;
             // For speed RabbitMQ does not look whether these are UTF-8.
-            let (exchange, routing_key) = (r.shortstr_octets()?, r.shortstr_octets()?);
-            let bits = r.octet()?;
+            let (exchange, routing_key) = (r.shortstr_bytes()?, r.shortstr_bytes()?);
+            let bits = r.byte()?;
             Method::BasicPublish {
-                exchange: from_octets(exchange),
-                routing_key: from_octets(routing_key),
+                exchange: from_bytes(exchange),
+                routing_key: from_bytes(routing_key),
                 mandatory: bit(bits, 0),
                 immediate: bit(bits, 1),
             }
         }
         70 => {
             r.short()?;
-            Method::BasicGet { queue: r.shortstr()?, no_ack: bit(r.octet()?, 0) }
+            Method::BasicGet { queue: r.shortstr()?, no_ack: bit(r.byte()?, 0) }
         }
-        80 => Method::BasicAck { tag: r.longlong()?, multiple: bit(r.octet()?, 0) },
-        90 => Method::BasicReject { tag: r.longlong()?, requeue: bit(r.octet()?, 0) },
-        100 => Method::BasicRecoverAsync { requeue: bit(r.octet()?, 0) },
-        110 => Method::BasicRecover { requeue: bit(r.octet()?, 0) },
+        80 => Method::BasicAck { tag: r.longlong()?, multiple: bit(r.byte()?, 0) },
+        90 => Method::BasicReject { tag: r.longlong()?, requeue: bit(r.byte()?, 0) },
+        100 => Method::BasicRecoverAsync { requeue: bit(r.byte()?, 0) },
+        110 => Method::BasicRecover { requeue: bit(r.byte()?, 0) },
         120 => {
-            let (tag, bits) = (r.longlong()?, r.octet()?);
+            let (tag, bits) = (r.longlong()?, r.byte()?);
             Method::BasicNack { tag, multiple: bit(bits, 0), requeue: bit(bits, 1) }
         }
         _ => Method::Servers,

@@ -1,4 +1,4 @@
-//! The wire format of AMQP 0-9-1 as RabbitMQ reads and writes it: octets to frames, methods, tables, properties,
+//! The wire format of AMQP 0-9-1 as RabbitMQ reads and writes it: bytes to frames, methods, tables, properties,
 //! and back. It keeps no state and knows nothing of connections.
 //!
 //! It is a codec of its own, small, because the broker must answer what is malformed with RabbitMQ's words, keep the

@@ -6,7 +6,7 @@ use super::read::{Malformed, Reader};
 use super::table::Table;
 use super::write;
 
-/// The properties of basic content. What the broker never looks into stays octets.
+/// The properties of basic content. What the broker never looks into stays bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AMQP 0-9-1's own, named as there")]
 pub struct Props {
@@ -37,13 +37,13 @@ const USER_ID: u16 = 1 << 4;
 const INTERESTING: u16 = HEADERS | PRIORITY | REPLY_TO | EXPIRATION | USER_ID;
 
 /// The delivery mode, if nothing else in the list concerns the broker: most messages need no more.
-pub fn plain(octets: &[u8]) -> Option<Option<u8>> {
-    let flags = u16::from_be_bytes(*octets.first_chunk::<2>()?);
+pub fn plain(bytes: &[u8]) -> Option<Option<u8>> {
+    let flags = u16::from_be_bytes(*bytes.first_chunk::<2>()?);
     // The last two bits belong to no property: the whole reading refuses them.
     if flags & (INTERESTING | 0b11) != 0 {
         return None;
     }
-    let mut reader = Reader::new(&octets[2..]);
+    let mut reader = Reader::new(&bytes[2..]);
     let mut mode = None;
     for at in 0..14 {
         let bit = 1 << (15 - at);
@@ -51,9 +51,9 @@ pub fn plain(octets: &[u8]) -> Option<Option<u8>> {
             continue;
         }
         match bit {
-            DELIVERY_MODE => mode = Some(reader.octet().ok()?),
+            DELIVERY_MODE => mode = Some(reader.byte().ok()?),
             TIMESTAMP => _ = reader.longlong().ok()?,
-            _ => _ = reader.shortstr_octets().ok()?,
+            _ => _ = reader.shortstr_bytes().ok()?,
         }
     }
     reader.is_done().then_some(mode)
@@ -61,8 +61,8 @@ pub fn plain(octets: &[u8]) -> Option<Option<u8>> {
 
 impl Props {
     /// Reads property flags and list.
-    pub fn read(octets: &[u8]) -> Result<Props, Malformed> {
-        let mut r = Reader::new(octets);
+    pub fn read(bytes: &[u8]) -> Result<Props, Malformed> {
+        let mut r = Reader::new(bytes);
         let flags = r.short()?;
         // More than fourteen properties do not exist.
         if flags & 0b11 != 0 {
@@ -74,7 +74,7 @@ impl Props {
             if !has(at) {
                 return Ok(None);
             }
-            Ok(Some(super::text::from_octets(r.shortstr_octets()?).into_owned()))
+            Ok(Some(super::text::from_bytes(r.shortstr_bytes()?).into_owned()))
         };
         props.content_type = text(&mut r, 0)?;
         props.content_encoding = text(&mut r, 1)?;
@@ -82,10 +82,10 @@ impl Props {
             props.headers = Some(r.table()?);
         }
         if has(3) {
-            props.delivery_mode = Some(r.octet()?);
+            props.delivery_mode = Some(r.byte()?);
         }
         if has(4) {
-            props.priority = Some(r.octet()?);
+            props.priority = Some(r.byte()?);
         }
         props.correlation_id = text(&mut r, 5)?;
         props.reply_to = text(&mut r, 6)?;

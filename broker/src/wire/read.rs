@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use super::error::{AmqpError, Code};
 use super::table::{self, Table};
-use super::text::from_octets;
+use super::text::from_bytes;
 
 /// Why a method or property list cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Too short, too long, or a type octet nobody knows.
+    /// Too short, too long, or a type byte nobody knows.
     Shape,
     /// A short string is not UTF-8.
     Utf8,
@@ -38,9 +38,9 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from the start of `octets`.
-    pub const fn new(octets: &'a [u8]) -> Reader<'a> {
-        Reader { rest: octets }
+    /// Reads from the start of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes }
     }
 
     /// Whether everything was read.
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// The next `n` octets.
+    /// The next `n` bytes.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         let (head, tail) = self.rest.split_at_checked(n).ok_or(Malformed::Shape)?;
         self.rest = tail;
@@ -66,9 +66,9 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    /// One octet.
-    pub fn octet(&mut self) -> Result<u8, Malformed> {
-        self.array::<1>().map(|[octet]| octet)
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
     }
 
     /// 16 bits.
@@ -86,20 +86,20 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// A short string's octets.
-    pub fn shortstr_octets(&mut self) -> Result<&'a [u8], Malformed> {
-        let size = self.octet()?;
+    /// A short string's bytes.
+    pub fn shortstr_bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let size = self.byte()?;
         self.take(usize::from(size))
     }
 
     /// A short string that must be UTF-8.
     pub fn shortstr(&mut self) -> Result<Cow<'a, str>, Malformed> {
-        let octets = self.shortstr_octets()?;
-        // Text that looks like what stands for other octets is escaped, so that it goes out as it came.
-        std::str::from_utf8(octets).map(|_| from_octets(octets)).map_err(|_| Malformed::Utf8)
+        let bytes = self.shortstr_bytes()?;
+        // Text that looks like what stands for other bytes is escaped, so that it goes out as it came.
+        std::str::from_utf8(bytes).map(|_| from_bytes(bytes)).map_err(|_| Malformed::Utf8)
     }
 
-    /// A long string's octets.
+    /// A long string's bytes.
     pub fn longstr(&mut self) -> Result<&'a [u8], Malformed> {
         let size = self.long()?;
         self.take(usize::try_from(size).map_err(|_| Malformed::Shape)?)
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
         table::read(self.longstr()?)
     }
 
-    /// Ends the reading: a method with octets left over is malformed.
+    /// Ends the reading: a method with bytes left over is malformed.
     pub fn done(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Shape) }
     }

@@ -149,7 +149,7 @@ fn method_frame(
     out: &mut BytesMut,
     fields: impl FnOnce(&mut BytesMut),
 ) {
-    out.put_u8(Kind::Method.octet());
+    out.put_u8(Kind::Method.byte());
     out.put_u16(channel);
     sized(out, |out| {
         out.put_u16(id.class);
@@ -218,7 +218,7 @@ impl Content<'_> {
                 out.put_u32(messages);
             }
         });
-        out.put_u8(Kind::Header.octet());
+        out.put_u8(Kind::Header.byte());
         out.put_u16(channel);
         out.put_u32(12 + props.len() as u32);
         out.put_u16(60);
@@ -231,7 +231,7 @@ impl Content<'_> {
 
 /// The front of a body frame.
 pub fn body_front(channel: u16, size: usize, out: &mut BytesMut) {
-    out.put_u8(Kind::Body.octet());
+    out.put_u8(Kind::Body.byte());
     out.put_u16(channel);
     out.put_u32(size as u32);
 }

@@ -33,7 +33,7 @@ pub enum Value {
     F64(f64),
     /// `D`: scale and value
     Decimal(u8, u32),
-    /// `S`; any octets
+    /// `S`; any bytes
     Long(Vec<u8>),
     /// `A`
     Array(Vec<Value>),
@@ -124,7 +124,7 @@ impl Value {
     /// The text, if it is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Value::Long(octets) => std::str::from_utf8(octets).ok(),
+            Value::Long(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         }
     }
@@ -169,8 +169,8 @@ impl Value {
     /// The value as RabbitMQ prints it in an error.
     pub fn shown(&self) -> String {
         match self {
-            Value::Long(octets) | Value::Binary(octets) => {
-                String::from_utf8_lossy(octets).into_owned()
+            Value::Long(bytes) | Value::Binary(bytes) => {
+                String::from_utf8_lossy(bytes).into_owned()
             }
             Value::Bool(b) => b.to_string(),
             Value::F32(n) => format!("{n:?}"),
@@ -208,13 +208,13 @@ impl Value {
                 tagged(out, b'D', &[*scale]);
                 out.put_u32(*value);
             }
-            Value::Long(octets) => {
+            Value::Long(bytes) => {
                 out.put_u8(b'S');
-                write::longstr(octets, out);
+                write::longstr(bytes, out);
             }
-            Value::Binary(octets) => {
+            Value::Binary(bytes) => {
                 out.put_u8(b'x');
-                write::longstr(octets, out);
+                write::longstr(bytes, out);
             }
             Value::Array(values) => {
                 out.put_u8(b'A');
@@ -229,34 +229,34 @@ impl Value {
     }
 }
 
-fn tagged(out: &mut BytesMut, tag: u8, octets: &[u8]) {
+fn tagged(out: &mut BytesMut, tag: u8, bytes: &[u8]) {
     out.put_u8(tag);
-    out.put_slice(octets);
+    out.put_slice(bytes);
 }
 
 /// The entries of a table, without their size.
-pub fn read(octets: &[u8]) -> Result<Table, Malformed> {
-    entries(octets, 0).map_err(|_| Malformed::Table)
+pub fn read(bytes: &[u8]) -> Result<Table, Malformed> {
+    entries(bytes, 0).map_err(|_| Malformed::Table)
 }
 
-fn entries(octets: &[u8], depth: usize) -> Result<Table, Malformed> {
+fn entries(bytes: &[u8], depth: usize) -> Result<Table, Malformed> {
     if depth > DEEPEST {
         return Err(Malformed::Shape);
     }
-    let mut reader = Reader::new(octets);
+    let mut reader = Reader::new(bytes);
     let mut table = Vec::new();
     while !reader.is_done() {
-        let key = text::from_octets(reader.shortstr_octets()?).into_owned();
+        let key = text::from_bytes(reader.shortstr_bytes()?).into_owned();
         table.push((key, value(&mut reader, depth)?));
     }
     Ok(Table(table))
 }
 
 fn value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Malformed> {
-    Ok(match reader.octet()? {
-        b't' => Value::Bool(reader.octet()? != 0),
-        b'b' => Value::I8(reader.octet()?.cast_signed()),
-        b'B' => Value::U8(reader.octet()?),
+    Ok(match reader.byte()? {
+        b't' => Value::Bool(reader.byte()? != 0),
+        b'b' => Value::I8(reader.byte()?.cast_signed()),
+        b'B' => Value::U8(reader.byte()?),
         b's' => Value::I16(reader.short()?.cast_signed()),
         b'u' => Value::U16(reader.short()?),
         b'I' => Value::I32(reader.long()?.cast_signed()),
@@ -264,7 +264,7 @@ fn value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Malformed> {
         b'l' | b'L' => Value::I64(reader.longlong()?.cast_signed()),
         b'f' => Value::F32(f32::from_bits(reader.long()?)),
         b'd' => Value::F64(f64::from_bits(reader.longlong()?)),
-        b'D' => Value::Decimal(reader.octet()?, reader.long()?),
+        b'D' => Value::Decimal(reader.byte()?, reader.long()?),
         b'S' => Value::Long(reader.longstr()?.to_vec()),
         b'A' => Value::Array(array(reader.longstr()?, depth + 1)?),
         b'T' => Value::Timestamp(reader.longlong()?),
@@ -275,11 +275,11 @@ fn value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, Malformed> {
     })
 }
 
-fn array(octets: &[u8], depth: usize) -> Result<Vec<Value>, Malformed> {
+fn array(bytes: &[u8], depth: usize) -> Result<Vec<Value>, Malformed> {
     if depth > DEEPEST {
         return Err(Malformed::Shape);
     }
-    let mut reader = Reader::new(octets);
+    let mut reader = Reader::new(bytes);
     let mut values = Vec::new();
     while !reader.is_done() {
         values.push(value(&mut reader, depth)?);
@@ -313,13 +313,13 @@ mod tests {
 
     #[test]
     fn a_bottomless_table_is_malformed() {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         for _ in 0..10_000 {
             let mut outer = vec![1, b'k', b'F'];
-            outer.extend((octets.len() as u32).to_be_bytes());
-            outer.append(&mut octets);
-            octets = outer;
+            outer.extend((bytes.len() as u32).to_be_bytes());
+            outer.append(&mut bytes);
+            bytes = outer;
         }
-        assert_eq!(read(&octets), Err(Malformed::Table));
+        assert_eq!(read(&bytes), Err(Malformed::Table));
     }
 }

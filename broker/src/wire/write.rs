@@ -4,16 +4,16 @@ use bytes::{BufMut, BytesMut};
 
 /// A short string; what does not fit is cut off.
 pub fn shortstr(text: &str, out: &mut BytesMut) {
-    let octets = super::text::to_octets(text);
-    let fits = &octets[..octets.len().min(255)];
+    let bytes = super::text::to_bytes(text);
+    let fits = &bytes[..bytes.len().min(255)];
     out.put_u8(fits.len() as u8);
     out.put_slice(fits);
 }
 
 /// A long string.
-pub fn longstr(octets: &[u8], out: &mut BytesMut) {
-    out.put_u32(octets.len() as u32);
-    out.put_slice(octets);
+pub fn longstr(bytes: &[u8], out: &mut BytesMut) {
+    out.put_u32(bytes.len() as u32);
+    out.put_slice(bytes);
 }
 
 /// Writes with `fill` behind a 32-bit size that it works out.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_broker::{Action, Edge, MethodId, ReplyRule, Trigger, Way, Withheld};
+use gauntlet_broker::{Action, Direction, Edge, MethodId, ReplyRule, Trigger, Withheld};
 
 use super::driver::{Driver, ack, consume, declare, open_channels, publish};
 
@@ -19,14 +19,14 @@ fn ready() -> Driver {
     driver
 }
 
-fn trigger(way: Way, method: &str, nth: u64, edge: Edge, action: Action) -> Trigger {
+fn trigger(way: Direction, method: &str, nth: u64, edge: Edge, action: Action) -> Trigger {
     Trigger { way, method: named(method), nth, edge, action }
 }
 
 #[test]
 fn a_crash_before_a_delivery_leaves_it_unseen() {
     let mut driver = ready();
-    let crash = trigger(Way::Out, "basic.deliver", 3, Edge::Before, Action::Crash);
+    let crash = trigger(Direction::Out, "basic.deliver", 3, Edge::Before, Action::Crash);
     driver.core.arm(crash);
     for body in ["a", "b", "c"] {
         driver.feed(0, &publish("q", body));
@@ -60,7 +60,7 @@ fn a_crash_before_a_delivery_leaves_it_unseen() {
 fn an_ack_received_before_the_crash_counts() {
     for (edge, left) in [(Edge::Before, 2), (Edge::After, 1)] {
         let mut driver = ready();
-        driver.core.arm(trigger(Way::In, "basic.ack", 1, edge, Action::Crash));
+        driver.core.arm(trigger(Direction::In, "basic.ack", 1, edge, Action::Crash));
         driver.feed(0, &[publish("q", "a"), publish("q", "b"), consume("q", "c")].concat());
         driver.feed(0, &ack(1));
         assert_eq!(driver.told(0).last().map(String::as_str), Some("RST"));

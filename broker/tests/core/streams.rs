@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_broker::{Action, Edge, Trigger, Way};
+use gauntlet_broker::{Action, Direction, Edge, Trigger};
 
 use super::driver::{Driver, ack, method, open_channels, publish, short, text_table};
 
@@ -58,7 +58,7 @@ fn a_crash_before_a_delivery_stops_it() {
     driver.feed(0, &[publish("s", "a"), publish("s", "b")].concat());
     let method = "basic.deliver".parse().expect("a method's name");
     driver.core.arm(Trigger {
-        way: Way::Out,
+        way: Direction::Out,
         method,
         nth: 2,
         edge: Edge::Before,

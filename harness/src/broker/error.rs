@@ -73,7 +73,7 @@ pub enum BrokerError {
     Unsupported {
         /// What was asked for.
         what: String,
-        /// Why it cannot be had here.
+        /// Why it is unavailable here.
         why: String,
     },
     /// The Docker engine refused.

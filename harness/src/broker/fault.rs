@@ -24,9 +24,9 @@ pub enum BrokerFault {
     CloseConnections,
     /// The broker cancels the queue's consumers; the queue stays.
     CancelConsumers,
-    /// The queue is deleted and declared anew; what was in it is published again by nobody.
+    /// The queue is deleted and redeclared; what was in it is published again by nobody.
     RedeclareQueue,
-    /// The queue is deleted, and declared anew when this is over.
+    /// The queue is deleted, and redeclared when this is over.
     DeleteQueue,
     /// The memory alarm: who publishes is blocked.
     MemoryAlarm,
@@ -100,8 +100,8 @@ pub const CATALOGUE: &[About] = catalogue! {
     "kill" Control [at_frame] "the node is killed and starts; what was on disk stays";
     "close_connections" Access [at_frame] "every connection of the subject gets connection.close 320";
     "cancel_consumers" Model [at_frame] "every consumer gets basic.cancel, and the queue stays";
-    "redeclare_queue" Access [at_frame] "the queue is deleted (basic.cancel) and declared anew at once";
-    "delete_queue" Access [lasts, at_frame] "the queue is deleted (basic.cancel), and declared anew in the end";
+    "redeclare_queue" Access [at_frame] "the queue is deleted (basic.cancel) and redeclared at once";
+    "delete_queue" Access [lasts, at_frame] "the queue is deleted (basic.cancel), and redeclared in the end";
     "memory_alarm" Control [lasts, at_frame] "the memory alarm: connections that publish are blocked";
     "consumer_timeout" Control [] "a delivery unsettled for so long closes its channel (406); before the start";
     "withhold" Model [lasts] "a reply is held back: `withhold = { reply = \"basic.consume-ok\", skip = 0, count = 1 }`";

@@ -2,7 +2,7 @@
 //!
 //! A nack that puts everything back takes nothing away and is not judged here.
 
-use super::proof::{Charges, Moved, moved, ms, names, place};
+use super::proof::{Moved, Violations, moved, ms, names, place};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Handling, Mark, Message};
 
@@ -17,9 +17,11 @@ pub const CHECKER: Checker = Checker {
 fn decide(case: &Case<'_>) -> Decision {
     let promises = &case.plan.promises;
     if !promises.at_least_once {
-        return Decision::not_at_stake("the subject does not promise to handle before it settles");
+        return Decision::not_applicable(
+            "the subject does not promise to handle before it settles",
+        );
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let (mut acks, mut covered) = (0, 0);
     for epoch in &case.ledger.epochs {
         for s in epoch.settlements.iter().filter(|s| s.multiple && s.kind.consumes()) {
@@ -54,7 +56,7 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     charges.or_else(|| {
         if acks == 0 {
-            Decision::not_at_stake("the subject never settled with `multiple`")
+            Decision::not_applicable("the subject never settled with `multiple`")
         } else if !promises.reports_handling {
             Decision::unknown(format!(
                 "{acks} acks with `multiple`, and the subject does not report its handlings"
@@ -77,16 +79,16 @@ fn unfinished(message: Option<&Message>, by: Mark) -> (bool, Option<Mark>) {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::What;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// m0 is begun, m1 and m2 handled; then tag 3 is settled with `multiple`.
-    fn swept(finish_first: bool, args: Args) -> Tale {
-        let mut tale = Tale::new();
+    fn swept(finish_first: bool, args: Args) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8);
         for id in 0..3 {
             tale.publish(id).deliver(1, 1, u64::from(id) + 1, id);
@@ -96,7 +98,7 @@ mod tests {
             tale.what(What::HandlerEnded { id: 0, ok: true });
         }
         let name = if matches!(args, Args::Ack { .. }) { "basic.ack" } else { "basic.nack" };
-        tale.handle(1, true).handle(2, true).at(20.0).passes(1, Way::ToBroker, 1, name, args);
+        tale.handle(1, true).handle(2, true).at(20.0).passes(1, Direction::ToBroker, 1, name, args);
         tale
     }
 
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_message_whose_handler_has_not_even_begun_is_unfinished() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10)
             .consume(1, 1, 8)
             .deliver(1, 1, 1, 0)
@@ -126,7 +128,7 @@ mod tests {
             .handle(1, true);
         tale.passes(
             1,
-            Way::ToBroker,
+            Direction::ToBroker,
             1,
             "basic.ack",
             Args::Ack { delivery_tag: 0, multiple: true },
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn putting_everything_back_is_fine() {
         let back = Args::Nack { delivery_tag: 3, multiple: true, requeue: true };
-        swept(false, back).expect(&CHECKER, NotAtStake);
+        swept(false, back).expect(&CHECKER, NotApplicable);
         let drop = Args::Nack { delivery_tag: 3, multiple: true, requeue: false };
         swept(false, drop).expect(&CHECKER, Fail);
     }
@@ -148,7 +150,11 @@ mod tests {
         tale.promises.reports_handling = false;
         tale.expect(&CHECKER, Unknown);
         tale.promises.at_least_once = false;
-        tale.expect(&CHECKER, NotAtStake);
-        Tale::new().connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
+        HistoryBuilder::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .served(1, 1, 1, 0)
+            .expect(&CHECKER, NotApplicable);
     }
 }

@@ -114,7 +114,7 @@ fn copy(case: &Case<'_>, attempt: &Attempt) -> Option<u32> {
 /// Several copies, nobody knows which of them tried when.
 fn of_several(case: &Case<'_>, attempts: &[Attempt], copies: u16) -> Decision {
     too_fast(case, attempts, usize::from(copies) * RATE).unwrap_or_else(|| {
-        Decision::not_at_stake(format!(
+        Decision::not_applicable(format!(
             "which of {copies} copies made an attempt is not known, and together they are no hot loop"
         ))
     })
@@ -137,7 +137,7 @@ fn of_one(case: &Case<'_>, attempts: &[Attempt], reported: bool) -> Decision {
     let Some(promise) = &case.plan.promises.backoff else {
         return match (case.history.complete(), retries) {
             (false, _) => Decision::unknown("the history stops before the end of the run"),
-            (_, 0) => Decision::not_at_stake(nothing),
+            (_, 0) => Decision::not_applicable(nothing),
             _ => Decision::pass(format!(
                 "{retries} retries, never more than {RATE} a second; no backoff is promised"
             )),
@@ -160,8 +160,8 @@ fn of_one(case: &Case<'_>, attempts: &[Attempt], reported: bool) -> Decision {
         _ if !case.history.complete() => {
             Decision::unknown("the history stops before the end of the run")
         }
-        _ if retries == 0 => Decision::not_at_stake(nothing),
-        None => Decision::not_at_stake(
+        _ if retries == 0 => Decision::not_applicable(nothing),
+        None => Decision::not_applicable(
             "no pause between attempts could be measured: they overlap, or may have gone unseen",
         ),
         Some(longest) => Decision::pass(format!(

@@ -4,7 +4,7 @@
 //! hold open. A connection the subject let go of and the broker does not yet know to be dead is the
 //! network's doing, and no leak. Fewer than before is a consumer or a channel that did not come back.
 
-use gauntlet_network::{Fault, Way};
+use gauntlet_network::{Direction, Fault};
 
 use super::half_open::holes;
 use super::turns::{Kept, Timed};
@@ -78,7 +78,7 @@ fn decide(case: &Case<'_>) -> Decision {
         return Decision::unknown("the history stops before the end of the run");
     }
     if !case.ledger.connections.values().any(|c| c.opened.is_some()) {
-        return Decision::not_at_stake("the subject never had an open connection");
+        return Decision::not_applicable("the subject never had an open connection");
     }
     let reached = |phase| case.history.events().iter().any(|e| phase_of(e) == Some(phase));
     for (missing, what) in [
@@ -217,7 +217,7 @@ fn excused(case: &Case<'_>, at: Mark) -> u32 {
 fn unread(case: &Case<'_>, conn: u64, at: Mark) -> bool {
     case.ledger.steps.iter().any(|(i, step)| {
         let blind = match case.plan.steps.get(*i).and_then(|s| s.fault.as_ref()) {
-            Some(Fault::Stall { way }) => *way != Some(Way::ToClient),
+            Some(Fault::Stall { way }) => *way != Some(Direction::ToClient),
             Some(Fault::Ignore) => true,
             _ => false,
         };
@@ -249,18 +249,22 @@ mod tests {
     use gauntlet_network::End;
 
     use super::super::fired::aid::{cited, steps, unfinished};
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::*;
     use crate::history::Ending;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
-    fn holds(tale: &mut Tale, at: Moment, (connections, channels, consumers): (u32, u32, u32)) {
+    fn holds(
+        tale: &mut HistoryBuilder,
+        at: Moment,
+        (connections, channels, consumers): (u32, u32, u32),
+    ) {
         tale.what(What::BrokerHolds { connections, channels, consumers, unacked: None, at });
     }
 
     /// Steady on connection 1, which is reset; then `recovered`, told by the broker, on connection 2.
-    fn run(recovered: (u32, u32, u32), after: u32) -> Tale {
-        let mut tale = Tale::new();
+    fn run(recovered: (u32, u32, u32), after: u32) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8);
         holds(&mut tale, Moment::Steady, (1, 2, 2));
         tale.at(100.0).rst(1).at(200.0).connect(2, 10).consume(2, 1, 8);
@@ -316,7 +320,7 @@ mod tests {
     #[test]
     fn what_the_broker_cannot_know_to_be_dead_is_no_leak() {
         for (told, expect) in [(false, Unknown), (true, Fail)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.connect(1, 10);
             holds(&mut tale, Moment::Steady, (1, 1, 1));
             tale.what(What::Ended { conn: 1, end: End::Client, how: Ending::Rst }).connect(2, 10);
@@ -332,7 +336,7 @@ mod tests {
 
     #[test]
     fn an_old_connection_still_open_beside_the_one_in_use_is_seen_on_the_wire() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10)
             .phase(Phase::Faults)
             .at(500.0)
@@ -349,13 +353,13 @@ mod tests {
             ["- link c1 accepted", "- link c2 accepted", "- run asks the subject to stop"]
         );
         // Two from the start are its way of working; one being made is none held.
-        Tale::new()
+        HistoryBuilder::new()
             .connect(1, 10)
             .connect(2, 10)
             .phase(Phase::Faults)
             .what(What::StopRequested)
             .expect(&CHECKER, Unknown);
-        let mut making = Tale::new();
+        let mut making = HistoryBuilder::new();
         making
             .connect(1, 10)
             .phase(Phase::Faults)
@@ -367,7 +371,7 @@ mod tests {
     #[test]
     fn a_blackholed_connection_may_be_held_until_its_bound() {
         for (ms, expect) in [(6000.0, Unknown), (7000.0, Fail)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             steps(&mut tale, "[[step]]\nwhen = \"idle\"\nfault = { kind = \"blackhole\" }\n");
             tale.scenario.subject.heartbeat = 2;
             tale.connect(1, 2);
@@ -384,7 +388,7 @@ mod tests {
     #[test]
     fn what_the_link_does_not_read_may_have_been_let_go() {
         for (fault, expect) in [("ignore", Unknown), ("refuse", Fail)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             let fault = format!("fault = {{ kind = \"{fault}\" }}");
             steps(&mut tale, &format!("[[step]]\nwhen = \"idle\"\n{fault}\n"));
             tale.connect(1, 10);
@@ -399,9 +403,9 @@ mod tests {
 
     #[test]
     fn not_asked_is_unknown() {
-        Tale::new().expect(&CHECKER, NotAtStake);
+        HistoryBuilder::new().expect(&CHECKER, NotApplicable);
         for missing in [Moment::Steady, Moment::Drained, Moment::After] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.phase(Phase::Steady).phase(Phase::Drain).connect(1, 10);
             for moment in [Moment::Steady, Moment::Drained, Moment::After] {
                 let after = if moment == Moment::After { (0, 0, 0) } else { (1, 1, 1) };

@@ -1,6 +1,6 @@
 //! I4, double settle: fails when two settlements cover one delivery.
 
-use super::proof::{Charges, gap, ms, name, place};
+use super::proof::{Violations, gap, ms, name, place};
 use super::{Case, Checker, Decision};
 
 /// The entry in the catalogue.
@@ -12,7 +12,7 @@ pub const CHECKER: Checker = Checker {
 };
 
 fn decide(case: &Case<'_>) -> Decision {
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let mut count = 0;
     for epoch in &case.ledger.epochs {
         for (i, s) in epoch.settlements.iter().enumerate() {
@@ -35,21 +35,21 @@ fn decide(case: &Case<'_>) -> Decision {
         }
     }
     charges.or_else(|| match count {
-        0 => Decision::not_at_stake("the subject settled nothing"),
+        0 => Decision::not_applicable("the subject settled nothing"),
         n => Decision::pass(format!("none of {n} settlements covered a delivery settled before")),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass};
 
-    fn served() -> Tale {
-        let mut tale = Tale::new();
+    fn served() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).at(10.0).served(1, 1, 1, 0);
         tale
     }
@@ -58,7 +58,7 @@ mod tests {
     fn the_same_tag_twice_fails() {
         let mut tale = served();
         let nack = Args::Nack { delivery_tag: 1, multiple: false, requeue: true };
-        tale.at(15.0).passes(1, Way::ToBroker, 1, "basic.nack", nack);
+        tale.at(15.0).passes(1, Direction::ToBroker, 1, "basic.nack", nack);
         let decision = tale.expect(&CHECKER, Fail);
         assert!(decision.summary.starts_with("m0 (tag 1 on connection 1, channel 1) was acked at 10.0 ms and put back again 5.0 ms later"), "{}", decision.summary);
         assert_eq!(decision.evidence.len(), 3, "delivered, acked, settled again");
@@ -70,15 +70,15 @@ mod tests {
         let multiple = |tag| Args::Ack { delivery_tag: tag, multiple: true };
         let mut tale = served();
         tale.publish(1).deliver(1, 1, 2, 1).handle(1, true);
-        tale.passes(1, Way::ToBroker, 1, "basic.ack", multiple(2));
+        tale.passes(1, Direction::ToBroker, 1, "basic.ack", multiple(2));
         tale.expect(&CHECKER, Pass);
         tale = served();
-        tale.passes(1, Way::ToBroker, 1, "basic.ack", multiple(1));
+        tale.passes(1, Direction::ToBroker, 1, "basic.ack", multiple(1));
         tale.expect(&CHECKER, Fail);
         // And the other way round: the single ack comes after the multiple that covered it.
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).deliver(1, 1, 1, 0).deliver(1, 1, 2, 1);
-        tale.passes(1, Way::ToBroker, 1, "basic.ack", multiple(2)).ack(1, 1, 1);
+        tale.passes(1, Direction::ToBroker, 1, "basic.ack", multiple(2)).ack(1, 1, 1);
         tale.expect(&CHECKER, Fail);
     }
 
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn nothing_settled_is_not_at_stake() {
-        Tale::new()
+        HistoryBuilder::new()
             .connect(1, 10)
             .consume(1, 1, 8)
             .deliver(1, 1, 1, 0)
-            .expect(&CHECKER, NotAtStake);
+            .expect(&CHECKER, NotApplicable);
     }
 }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use super::proof::{
-    Charges, automatic, busy_until, by_subject, disturbed, ending, first, gap, last_ns, ms, place,
+    Violations, automatic, busy_until, by_subject, disturbed, ending, first, gap, last_ns, ms,
+    place,
 };
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
@@ -36,12 +37,12 @@ struct Stop<'a> {
     asked: Mark,
     aborted: Option<Mark>,
     ended: Option<(Mark, &'a SubjectEnd)>,
-    charges: Charges,
+    charges: Violations,
 }
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.drains {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "the subject does not promise to drain when it is asked to stop",
         );
     }
@@ -53,10 +54,10 @@ fn decide(case: &Case<'_>) -> Decision {
         (asked, _) => asked,
     };
     let Some(asked) = asked else {
-        return Decision::not_at_stake("the subject had ended before it was asked to stop");
+        return Decision::not_applicable("the subject had ended before it was asked to stop");
     };
     let aborted = first(case, |what| *what == What::AbortRequested);
-    let mut stop = Stop { case, asked, aborted, ended, charges: Charges::default() };
+    let mut stop = Stop { case, asked, aborted, ended, charges: Violations::default() };
     stop.new_work();
     stop.consuming();
     let in_flight = stop.in_flight();

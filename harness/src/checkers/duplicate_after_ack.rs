@@ -6,7 +6,7 @@
 //! that its publisher may have published twice. A copy that the subject publishes under the same id is
 //! another publish: each ack takes one of them away.
 
-use super::proof::{Charges, gap, ms, place, settlements};
+use super::proof::{Violations, gap, ms, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Copy, Fate, Mark, Message, Settle};
 use crate::scenario::BrokerFault;
@@ -24,9 +24,9 @@ fn decide(case: &Case<'_>) -> Decision {
         || case.ledger.epochs.iter().flat_map(|e| &e.settlements).filter(|s| s.kind == Settle::Ack);
     let (total, received) = (acks().count(), acks().filter(|s| s.fate == Fate::Received).count());
     if total == 0 {
-        return Decision::not_at_stake("nothing was acked");
+        return Decision::not_applicable("nothing was acked");
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let (mut restarted, mut twice) = (0, 0);
     for (id, message) in &case.ledger.messages {
         let Some((ack, again, words)) = repeated(case, *id, message) else { continue };
@@ -117,22 +117,22 @@ fn broker_restarted(case: &Case<'_>, from: Mark, to: Mark) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::What;
     use crate::scenario::{Step, Trigger};
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// m0 is acked on connection 1; a cancel-ok proves it read, or nothing does; the link breaks.
-    fn acked(proven: bool) -> Tale {
-        let mut tale = Tale::new();
+    fn acked(proven: bool) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).at(10.0).served(1, 1, 1, 0);
         if proven {
             let cancel = Args::Cancel { consumer_tag: "c1".into() };
-            tale.passes(1, Way::ToBroker, 1, "basic.cancel", cancel);
-            tale.passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None);
+            tale.passes(1, Direction::ToBroker, 1, "basic.cancel", cancel);
+            tale.passes(1, Direction::ToClient, 1, "basic.cancel-ok", Args::None);
         }
         tale.rst(1).connect(2, 10).consume(2, 1, 8);
         tale
@@ -196,11 +196,11 @@ mod tests {
 
     #[test]
     fn nothing_acked_is_not_at_stake() {
-        Tale::new()
+        HistoryBuilder::new()
             .connect(1, 10)
             .consume(1, 1, 8)
             .publish(0)
             .deliver(1, 1, 1, 0)
-            .expect(&CHECKER, NotAtStake);
+            .expect(&CHECKER, NotApplicable);
     }
 }

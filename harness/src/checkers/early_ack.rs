@@ -4,7 +4,7 @@
 //! of a message that the subject has published again, once the broker has confirmed the copy. A consumer that
 //! asks for no acknowledgements acks everything early.
 
-use super::proof::{Charges, Moved, moved, ms, place};
+use super::proof::{Moved, Violations, moved, ms, place};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Epoch, Mark, Message, Settle};
 
@@ -18,9 +18,11 @@ pub const CHECKER: Checker = Checker {
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.at_least_once {
-        return Decision::not_at_stake("the subject does not promise to handle before it settles");
+        return Decision::not_applicable(
+            "the subject does not promise to handle before it settles",
+        );
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     for epoch in &case.ledger.epochs {
         let asked = unacknowledged(epoch);
         if let Some(first) = asked.first() {
@@ -80,7 +82,7 @@ fn decide(case: &Case<'_>) -> Decision {
                 unsure.len()
             ))
         }
-        (0, 0) => Decision::not_at_stake("nothing was acked"),
+        (0, 0) => Decision::not_applicable("nothing was acked"),
         (0, n) => Decision::unknown(format!("{n} acks of messages without an id of the harness")),
         (n, _) => Decision::pass(format!(
             "each of {n} acks came after a successful handling of its message, or after the broker had confirmed a copy of it"
@@ -123,15 +125,15 @@ fn handler(message: Option<&Message>, acked: Mark) -> (Option<Mark>, String) {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::What;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
-    fn delivered() -> Tale {
-        let mut tale = Tale::new();
+    fn delivered() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).publish(0).deliver(1, 1, 1, 0).at(10.0);
         tale
     }
@@ -163,7 +165,7 @@ mod tests {
         tale.publish(1).deliver(1, 1, 2, 1).handle(1, true);
         tale.passes(
             1,
-            Way::ToBroker,
+            Direction::ToBroker,
             1,
             "basic.ack",
             Args::Ack { delivery_tag: 2, multiple: true },
@@ -192,10 +194,10 @@ mod tests {
             exclusive: false,
         };
         for reports_handling in [true, false] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.promises.reports_handling = reports_handling;
-            tale.connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
-            tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
+            tale.connect(1, 10).passes(1, Direction::ToBroker, 1, "channel.open", Args::None);
+            tale.passes(1, Direction::ToBroker, 1, "basic.consume", ask());
             let decision = tale.expect(&CHECKER, Fail);
             assert_eq!(decision.evidence.len(), 1, "the basic.consume");
         }
@@ -203,10 +205,10 @@ mod tests {
 
     #[test]
     fn not_at_stake_or_not_decidable() {
-        delivered().expect(&CHECKER, NotAtStake);
+        delivered().expect(&CHECKER, NotApplicable);
         let mut tale = delivered();
         tale.promises.at_least_once = false;
-        tale.ack(1, 1, 1).expect(&CHECKER, NotAtStake);
+        tale.ack(1, 1, 1).expect(&CHECKER, NotApplicable);
         let mut tale = delivered();
         tale.promises.reports_handling = false;
         tale.ack(1, 1, 1).expect(&CHECKER, Unknown);

@@ -1,10 +1,10 @@
 //! I11, effect-once: fails when a message's effect is committed twice where once is promised, or a
 //! redelivered message is acked as done although its effect never was.
 //!
-//! Within one process: no run restarts its subject. It is at stake only where a message reached the
+//! Within one process: no run restarts its subject. It applies only where a message reached the
 //! subject twice.
 
-use super::proof::{Charges, moved, ms, place, settlements};
+use super::proof::{Violations, moved, ms, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Mark, Message, Settle};
@@ -20,19 +20,19 @@ pub const CHECKER: Checker = Checker {
 fn decide(case: &Case<'_>) -> Decision {
     let promises = &case.plan.promises;
     if !promises.dedups {
-        return Decision::not_at_stake("the subject does not promise to have each effect once");
+        return Decision::not_applicable("the subject does not promise to have each effect once");
     }
     let processes =
         case.history.events().iter().filter(|e| matches!(e.what, What::ProcessStarted { .. }));
     if processes.count() > 1 {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "several processes took part: one does not know what another has handled",
         );
     }
     if !promises.reports_handling {
         return Decision::unknown("the subject does not report its effects");
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let (mut effects, mut again) = (0, 0);
     for (id, message) in &case.ledger.messages {
         effects += usize::from(!message.effects.is_empty());
@@ -51,7 +51,7 @@ fn decide(case: &Case<'_>) -> Decision {
         charge_skipped(case, &mut charges, *id, message);
     }
     charges.or_else(|| match (effects, again) {
-        (_, 0) => Decision::not_at_stake("no message reached the subject twice"),
+        (_, 0) => Decision::not_applicable("no message reached the subject twice"),
         (0, n) => Decision::unknown(format!(
             "{n} messages reached the subject twice, but no effect was reported"
         )),
@@ -68,7 +68,7 @@ fn arrivals(case: &Case<'_>, message: &Message) -> Vec<Mark> {
 }
 
 /// Acked on a redelivery without a handling, as if it had been done before, which it was not.
-fn charge_skipped(case: &Case<'_>, charges: &mut Charges, id: u32, message: &Message) {
+fn charge_skipped(case: &Case<'_>, charges: &mut Violations, id: u32, message: &Message) {
     for (epoch, d, s) in
         settlements(case, message).filter(|(_, d, s)| d.redelivered && s.kind == Settle::Ack)
     {
@@ -89,12 +89,12 @@ fn charge_skipped(case: &Case<'_>, charges: &mut Charges, id: u32, message: &Mes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// m0 is delivered and perhaps handled, unacked; the link breaks; it is delivered again.
-    fn again(handled: Option<bool>) -> Tale {
-        let mut tale = Tale::new();
+    fn again(handled: Option<bool>) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).publish(0).deliver(1, 1, 1, 0).at(10.0);
         if let Some(ok) = handled {
             tale.handle(0, ok);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_second_effect_without_a_redelivery_fails_too() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10)
             .consume(1, 1, 8)
             .publish(0)
@@ -143,11 +143,15 @@ mod tests {
 
     #[test]
     fn not_at_stake_or_not_decidable() {
-        Tale::new().connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+        HistoryBuilder::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .served(1, 1, 1, 0)
+            .expect(&CHECKER, NotApplicable);
         let mut tale = again(Some(true));
         tale.promises.reports_handling = false;
         tale.expect(&CHECKER, Unknown);
         tale.promises.dedups = false;
-        tale.handle(0, true).expect(&CHECKER, NotAtStake);
+        tale.handle(0, true).expect(&CHECKER, NotApplicable);
     }
 }

@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
-use super::proof::{Charges, ending, last_ns, ms};
+use super::proof::{Violations, ending, last_ns, ms};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
@@ -71,7 +71,7 @@ fn refused(case: &Case<'_>) -> Vec<(Option<Mark>, Mark)> {
     let wrong_password = case.plan.scenario.subject.password.is_some();
     for event in case.history.events() {
         match &event.what {
-            What::Wire { conn, end: End::Broker, way: Way::ToBroker, frame }
+            What::Wire { conn, end: End::Broker, way: Direction::ToBroker, frame }
                 if wrong_password
                     && matches!(
                         frame.args,
@@ -80,7 +80,7 @@ fn refused(case: &Case<'_>) -> Vec<(Option<Mark>, Mark)> {
             {
                 silenced.insert(*conn);
             }
-            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame }
+            What::Wire { conn, end: End::Client, way: Direction::ToBroker, frame }
                 if &*frame.name == "connection.start-ok" =>
             {
                 answered.insert(*conn);
@@ -142,7 +142,7 @@ fn gives_up(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let stop = case.ledger.stop_requested;
     let ended = ending(case).filter(|(at, _)| stop.is_none_or(|stop| *at < stop));
     let n = refusals.len();
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let evidence = || refusals.iter().map(|at| Some(*at));
     let retried = retried(case);
     if retried == Ok(true) {
@@ -212,7 +212,7 @@ fn keeps_trying(case: &Case<'_>, refusals: &[Mark]) -> Decision {
     let Some(backoff) = &case.plan.promises.backoff else {
         return hot_loop(case, &tries, refusals.len());
     };
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let until = stop.map_or(last_ns(case), |stop| stop.ns);
     if let Some(last) = tries.last() {
         let silent = Duration::from_nanos(until.saturating_sub(last.ns));
@@ -289,7 +289,7 @@ fn hot_loop(case: &Case<'_>, tries: &[Mark], refusals: usize) -> Decision {
 /// In a scenario whose troubles pass, the subject must not give up.
 fn passing(case: &Case<'_>) -> Decision {
     if !case.plan.promises.reconnects {
-        return Decision::not_at_stake("the subject does not promise to come back after trouble");
+        return Decision::not_applicable("the subject does not promise to come back after trouble");
     }
     let of_path = |i: &usize| case.plan.steps.get(*i).is_none_or(|s| s.subject.is_none());
     let fired = case.ledger.steps.iter().filter(|(i, s)| of_path(i) && !s.fired.is_empty());
@@ -305,13 +305,13 @@ fn passing(case: &Case<'_>) -> Decision {
         });
         let most = case.plan.promises.backoff.as_ref().and_then(|b| b.max_attempts);
         if most.is_some_and(|most| attempts.max().unwrap_or(0) >= most) {
-            return Decision::not_at_stake("it gave up after as many attempts as it promises");
+            return Decision::not_applicable("it gave up after as many attempts as it promises");
         }
         let before = troubles.iter().copied().filter(|trouble| *trouble < at).max();
         if before.is_none() {
-            return Decision::not_at_stake("it ended before anything had gone wrong");
+            return Decision::not_applicable("it ended before anything had gone wrong");
         }
-        let mut charges = Charges::default();
+        let mut charges = Violations::default();
         charges.late(
             &Timed::gave_up(case, before.map_or(0, |m| m.ns), at.ns),
             format!("a passing error was taken for a fatal one at {}: {why}", ms(at)),
@@ -320,7 +320,7 @@ fn passing(case: &Case<'_>) -> Decision {
         return charges.or_else(|| Decision::unknown("decided above"));
     }
     match (troubles.len(), ended) {
-        (0, _) => Decision::not_at_stake("nothing went wrong that could be taken for fatal"),
+        (0, _) => Decision::not_applicable("nothing went wrong that could be taken for fatal"),
         (_, None) => Decision::unknown("the history does not say how the subject ended"),
         (n, Some(_)) => Decision::pass(format!("{n} troubles that pass were not taken for fatal")),
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{Case, Checker, Decision};
 use crate::history::{Event, Phase, What};
 use crate::scenario::{Ends, Step, describe};
-use gauntlet_network::{Args, Frame, Way};
+use gauntlet_network::{Args, Direction, Frame};
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -93,8 +93,8 @@ fn shows(event: &Event, pattern: &str) -> bool {
     let What::Wire { way, frame, .. } = &event.what else { return false };
     let mut words = pattern.split_ascii_whitespace();
     let direction = match way {
-        Way::ToBroker => ">",
-        Way::ToClient => "<",
+        Direction::ToBroker => ">",
+        Direction::ToClient => "<",
     };
     words.next() == Some(direction)
         && words.next() == Some(&*frame.name)
@@ -139,12 +139,12 @@ fn traffic(case: &Case<'_>) -> String {
     format!("{opened} connections opened, {} deliveries reached the subject", case.ledger.delivered)
 }
 
-/// What the tests of several checkers need beside a [`Tale`](super::testing::Tale).
+/// What the tests of several checkers need beside a [`HistoryBuilder`](super::testing::HistoryBuilder).
 #[cfg(test)]
 pub(super) mod aid {
     use gauntlet_network::Seed;
 
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::super::{Case, Checker, Decision};
     use crate::history::ledger::Ledger;
     use crate::history::{Event, History, What};
@@ -153,13 +153,13 @@ pub(super) mod aid {
     use crate::scenario;
 
     /// The tale's steps, as TOML: `[[step]]` and so on.
-    pub fn steps(tale: &mut Tale, steps: &str) {
+    pub fn steps(tale: &mut HistoryBuilder, steps: &str) {
         let text = format!("# A tale.\ntitle = \"tale\"\ndecides = []\nown_broker = true\n{steps}");
         tale.scenario.steps = scenario::parse("tale", &text).expect("valid steps").steps;
     }
 
     /// The evidence of a decision in words, in its order.
-    pub fn cited(tale: &mut Tale, decision: &Decision) -> Vec<String> {
+    pub fn cited(tale: &mut HistoryBuilder, decision: &Decision) -> Vec<String> {
         let history = History::new(events(tale));
         let words =
             |seq: &u64| trace::words(history.get(*seq).expect("evidence is in the history"));
@@ -167,7 +167,7 @@ pub(super) mod aid {
     }
 
     /// What the checker says when the history stops with the tale, the harness killed.
-    pub fn unfinished(tale: &mut Tale, checker: &Checker) -> Decision {
+    pub fn unfinished(tale: &mut HistoryBuilder, checker: &Checker) -> Decision {
         let history =
             History::new(events(tale).into_iter().filter(|e| e.what != What::End).collect());
         let ledger = Ledger::of(history.events());
@@ -175,7 +175,7 @@ pub(super) mod aid {
         (checker.decide)(&Case { plan: &plan, history: &history, ledger: &ledger })
     }
 
-    fn events(tale: &mut Tale) -> Vec<Event> {
+    fn events(tale: &mut HistoryBuilder) -> Vec<Event> {
         const TELL: Checker = Checker { id: "", name: "", fails_when: "", decide: tell };
         fn tell(case: &Case<'_>) -> Decision {
             Decision::pass(serde_json::to_string(case.history.events()).expect("events are JSON"))
@@ -188,19 +188,19 @@ pub(super) mod aid {
 mod tests {
     use gauntlet_network::End;
 
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::aid::{cited, steps, unfinished};
     use super::*;
     use crate::verdict::Outcome::{Pass, Unknown};
 
     const TWO: &str = "[[step]]\nwhen = \"idle\"\nbroker = \"kill\"\nrepeat = 2\n";
 
-    fn fire(tale: &mut Tale, step: usize, conn: Option<u64>) {
+    fn fire(tale: &mut HistoryBuilder, step: usize, conn: Option<u64>) {
         tale.what(What::Fired { step, conn, note: "reset".into() });
     }
 
-    fn busy() -> Tale {
-        let mut tale = Tale::new();
+    fn busy() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
         tale
     }
@@ -288,7 +288,7 @@ mod tests {
             let mut tale = busy();
             let args =
                 Args::Close { code: 320, text: "CONNECTION_FORCED".into(), class: 0, method: 0 };
-            tale.frame(1, End::Broker, Way::ToClient, 0, "connection.close", args);
+            tale.frame(1, End::Broker, Direction::ToClient, 0, "connection.close", args);
             tale.scenario.expect.sees = vec![pattern.into()];
             tale.expect(&CHECKER, expect);
         }
@@ -296,11 +296,11 @@ mod tests {
 
     #[test]
     fn without_connection_or_delivery_nothing_is_proven_unless_it_is_to_be_refused() {
-        let said = Tale::new().expect(&CHECKER, Unknown).summary;
+        let said = HistoryBuilder::new().expect(&CHECKER, Unknown).summary;
         assert_eq!(said, "the subject never had an open connection");
-        let said = Tale::new().connect(1, 10).expect(&CHECKER, Unknown).summary;
+        let said = HistoryBuilder::new().connect(1, 10).expect(&CHECKER, Unknown).summary;
         assert_eq!(said, "no delivery reached the subject");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.scenario.expect.outcome = Ends::Refused;
         tale.expect(&CHECKER, Pass);
     }

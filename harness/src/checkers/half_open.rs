@@ -1,13 +1,13 @@
 //! I16, half-open: fails when a blackhole is not noticed within the negotiated bound.
 //!
 //! Judges the connections a blackhole fired on: the subject must let go of them itself, in three
-//! heartbeats and slack after the last octet it heard, or as soon as it promises. Where only the way to
+//! heartbeats and slack after the last byte it heard, or as soon as it promises. Where only the way to
 //! the broker is cut, the subject is not judged before the broker has given up. A cable that is back before
 //! that has nothing left to be noticed: a connection that is still held then simply goes on.
 
 use std::time::Duration;
 
-use gauntlet_network::{End, Fault, Way};
+use gauntlet_network::{Direction, End, Fault};
 
 use super::heartbeat::{ms, slack};
 use super::turns::{Kept, Timed};
@@ -30,7 +30,7 @@ pub(super) struct Hole {
     /// The connection.
     pub(super) conn: u64,
     fired: Mark,
-    way: Option<Way>,
+    way: Option<Direction>,
     /// The connection was made in it.
     made_in_it: bool,
     /// When it was over for this connection, and what was sent meanwhile arrived. Never, where the flow is forgotten.
@@ -59,7 +59,7 @@ impl Hole {
     /// From when on the subject hears nothing; `None` while it still hears the broker.
     fn deaf(&self, case: &Case<'_>, connection: &Connection) -> Option<Mark> {
         let told = match self.way {
-            Some(Way::ToBroker) => {
+            Some(Direction::ToBroker) => {
                 let closing = connection.close.as_ref().map(|(_, _, _, at)| *at);
                 Some([connection.broker_over, closing].into_iter().flatten().min()?)
             }
@@ -74,7 +74,7 @@ impl Hole {
     }
 
     fn heard_before(&self, case: &Case<'_>, healed: Mark) -> Option<Mark> {
-        let heard = |e: &&Event| matches!(&e.what, What::Wire { conn, end: End::Client, way: Way::ToClient, .. } if *conn == self.conn);
+        let heard = |e: &&Event| matches!(&e.what, What::Wire { conn, end: End::Client, way: Direction::ToClient, .. } if *conn == self.conn);
         let before = case.history.events().iter().take_while(|e| Mark::from(*e) < healed);
         before.filter(heard).last().map(Mark::from)
     }
@@ -122,10 +122,10 @@ enum Judged {
 fn decide(case: &Case<'_>) -> Decision {
     let planned = case.plan.steps.iter().any(|s| matches!(s.fault, Some(Fault::Blackhole { .. })));
     if !planned {
-        return Decision::not_at_stake("no blackhole was planned");
+        return Decision::not_applicable("no blackhole was planned");
     }
     if !case.plan.promises.heartbeats || case.plan.scenario.subject.heartbeat == 0 {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "the subject does not promise heartbeats, which alone can notice a silent peer",
         );
     }
@@ -149,10 +149,10 @@ fn decide(case: &Case<'_>) -> Decision {
             Decision::unknown("the history stops before the end of the run")
         }
         Some(unsure) => unsure,
-        None if noticed == 0 && stopped > 0 => Decision::not_at_stake(format!(
+        None if noticed == 0 && stopped > 0 => Decision::not_applicable(format!(
             "the subject was asked to stop before it had to notice {stopped} half-open connections"
         )),
-        None if noticed == 0 && healed > 0 => Decision::not_at_stake(format!(
+        None if noticed == 0 && healed > 0 => Decision::not_applicable(format!(
             "the blackhole was over before the subject had to notice {healed} half-open connections"
         )),
         None if noticed == 0 => Decision::unknown("no blackhole fired on a connection in use"),
@@ -182,7 +182,7 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
     let before = |m: Option<Mark>| m.filter(|m| m.ns <= deadline);
     // The link passes on the end of a broker that gave up; otherwise only the subject's own counts.
     let left = match hole.way {
-        Some(Way::ToBroker) => connection.client_left.or(connection.client_over),
+        Some(Direction::ToBroker) => connection.client_left.or(connection.client_over),
         _ => connection.client_left,
     };
     // One that was not yet open had negotiated nothing: it may wait for its answer until it comes.
@@ -197,14 +197,14 @@ fn judge(case: &Case<'_>, hole: &Hole) -> Judged {
             None => Judged::Noticed { after: left.ns.saturating_sub(deaf.ns), bound },
         };
     }
-    if before(connection.client_over).is_some() && hole.way != Some(Way::ToBroker) {
+    if before(connection.client_over).is_some() && hole.way != Some(Direction::ToBroker) {
         return unsure(format!("{name}: the link closed it within the bound of {}", ms(bound)));
     }
     let last = case.history.events().last().map(Mark::from);
     let over = [case.ledger.subject_ended, last].into_iter().flatten().min();
     if let Some(over) = before(over) {
         return unsure(format!(
-            "{name}: the run ended {} after the last octet, before the bound of {}",
+            "{name}: the run ended {} after the last byte, before the bound of {}",
             ms(over.ns.saturating_sub(deaf.ns)),
             ms(bound)
         ));
@@ -241,7 +241,7 @@ fn missed(
     let held = end.map_or(bound, |m| m.ns.saturating_sub(deaf.ns));
     let until = if left { "and left only then" } else { "and never left it" };
     let summary = format!(
-        "the subject held {name} for {} after the last octet it heard, {until}; {} allowed ({})",
+        "the subject held {name} for {} after the last byte it heard, {until}; {} allowed ({})",
         ms(held),
         ms(bound),
         match promised {
@@ -261,14 +261,14 @@ mod tests {
     use gauntlet_network::Args;
 
     use super::super::fired::aid::{cited, steps, unfinished};
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::*;
     use crate::history::{Ending, SubjectEnd};
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// H = 2 s: 6000 ms and 500 ms of slack. The blackhole fires at 1000 ms.
-    fn hole(fault: &str) -> Tale {
-        let mut tale = Tale::new();
+    fn hole(fault: &str) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.scenario.subject.heartbeat = 2;
         steps(
             &mut tale,
@@ -279,7 +279,7 @@ mod tests {
         tale
     }
 
-    fn leaves(tale: &mut Tale, ms: f64) -> &mut Tale {
+    fn leaves(tale: &mut HistoryBuilder, ms: f64) -> &mut HistoryBuilder {
         tale.at(ms).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
         tale.what(What::Closed { conn: 1 }).at(60_000.0)
     }
@@ -291,7 +291,7 @@ mod tests {
         let decision = leaves(&mut tale, 7501.0).expect(&CHECKER, Fail);
         assert_eq!(
             decision.summary,
-            "the subject held connection 1 (step 1) for 6501 ms after the last octet it heard, and left only then; \
+            "the subject held connection 1 (step 1) for 6501 ms after the last byte it heard, and left only then; \
              6500 ms allowed (three heartbeats, and slack)"
         );
         let cited = cited(&mut tale, &decision);
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn what_it_promises_is_its_bound() {
         let promises =
-            |tale: &mut Tale| tale.promises.notices_within = Some(Duration::from_secs(8));
+            |tale: &mut HistoryBuilder| tale.promises.notices_within = Some(Duration::from_secs(8));
         let mut tale = hole("");
         promises(&mut tale);
         leaves(&mut tale, 9000.0).expect(&CHECKER, Pass);
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn what_it_heard_after_the_fault_moves_the_bound() {
         let mut tale = hole(", way = \"to_client\"");
-        tale.at(2000.0).frame(1, End::Client, Way::ToClient, 0, "heartbeat", Args::None);
+        tale.at(2000.0).frame(1, End::Client, Direction::ToClient, 0, "heartbeat", Args::None);
         leaves(&mut tale, 8499.0).expect(&CHECKER, Pass);
         leaves(&mut hole(", way = \"to_client\""), 8499.0).expect(&CHECKER, Fail);
     }
@@ -330,7 +330,7 @@ mod tests {
         let said = hole("").at(5000.0).expect(&CHECKER, Unknown).summary;
         assert_eq!(
             said,
-            "connection 1 (step 1): the run ended 4000 ms after the last octet, before the bound of 6500 ms"
+            "connection 1 (step 1): the run ended 4000 ms after the last byte, before the bound of 6500 ms"
         );
         let mut tale = hole("");
         tale.at(5000.0).what(What::SubjectEnded { how: SubjectEnd::Clean }).at(60_000.0);
@@ -364,7 +364,7 @@ mod tests {
     fn not_noticed_by_itself_is_unknown() {
         // One that is asked to stop before it had to notice has nothing to show.
         let mut tale = hole("");
-        leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, NotAtStake);
+        leaves(tale.at(2000.0).what(What::StopRequested), 3000.0).expect(&CHECKER, NotApplicable);
         hole("").at(2000.0).rst(1).at(60_000.0).expect(&CHECKER, Unknown);
         let forgotten = &mut hole(", resume = false");
         forgotten.at(2000.0).what(What::Lifted { step: 0 }).at(60_000.0).expect(&CHECKER, Fail);
@@ -373,10 +373,17 @@ mod tests {
     /// The bytes it hears once the cable is back say nothing of what it noticed.
     #[test]
     fn a_cable_that_is_back_before_the_bound_need_not_be_noticed_and_after_it_must_have_been() {
-        for (back, expect) in [(7500.0, NotAtStake), (7501.0, Fail)] {
+        for (back, expect) in [(7500.0, NotApplicable), (7501.0, Fail)] {
             let mut tale = hole("");
             tale.at(back).what(What::Lifted { step: 0 });
-            tale.at(back + 1.0).frame(1, End::Client, Way::ToClient, 0, "heartbeat", Args::None);
+            tale.at(back + 1.0).frame(
+                1,
+                End::Client,
+                Direction::ToClient,
+                0,
+                "heartbeat",
+                Args::None,
+            );
             tale.at(60_000.0).expect(&CHECKER, expect);
         }
         // Left after that, for whatever reason, is left too late.
@@ -403,11 +410,11 @@ mod tests {
 
     #[test]
     fn nothing_at_stake_or_nothing_touched() {
-        Tale::new().expect(&CHECKER, NotAtStake);
+        HistoryBuilder::new().expect(&CHECKER, NotApplicable);
         let mut tale = hole("");
         tale.promises.heartbeats = false;
-        tale.expect(&CHECKER, NotAtStake);
-        let mut tale = Tale::new();
+        tale.expect(&CHECKER, NotApplicable);
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, "[[step]]\nwhen = \"idle\"\nfault = { kind = \"blackhole\" }\n");
         assert_eq!(
             tale.expect(&CHECKER, Unknown).summary,

@@ -4,7 +4,7 @@
 //! says: a consume-ok on a connection it may still use, or, from one that polls, a basic.get not long ago. Behind a silent link it cannot know better, and is not blamed.
 
 use super::heartbeat::ms;
-use super::proof::{Charges, first};
+use super::proof::{Violations, first};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::What;
@@ -33,10 +33,10 @@ struct Said {
 
 fn decide(case: &Case<'_>) -> Decision {
     let Some(promise) = &case.plan.promises.health else {
-        return Decision::not_at_stake("the subject does not promise to serve its health");
+        return Decision::not_applicable("the subject does not promise to serve its health");
     };
     if case.plan.scenario.subject.copies > 1 {
-        return Decision::not_at_stake("of several copies nobody knows which one consumes");
+        return Decision::not_applicable("of several copies nobody knows which one consumes");
     }
     let end = case
         .ledger
@@ -52,7 +52,7 @@ fn decide(case: &Case<'_>) -> Decision {
         ));
     }
     if said.is_empty() && end.saturating_sub(started) <= GRACE {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "it was at work for less than 3 s, too short to blame it for not answering about its health",
         );
     }
@@ -63,7 +63,7 @@ fn decide(case: &Case<'_>) -> Decision {
         );
     }
     let consumed = consumed(case, end);
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     for s in &said {
         match s.status {
             Some(status) if promise.says_ready(status) => {
@@ -143,7 +143,7 @@ fn consumed(case: &Case<'_>, end: u64) -> Vec<(u64, u64)> {
 
 fn charge_ready(
     case: &Case<'_>,
-    charges: &mut Charges,
+    charges: &mut Violations,
     s: &Said,
     status: u16,
     consumed: &[(u64, u64)],
@@ -169,7 +169,7 @@ fn charge_ready(
 
 fn charge_not_ready(
     case: &Case<'_>,
-    charges: &mut Charges,
+    charges: &mut Violations,
     s: &Said,
     consumed: &[(u64, u64)],
     promise: &HealthPromise,
@@ -206,8 +206,8 @@ fn frozen(case: &Case<'_>, from: u64, to: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     fn health(status: Option<u16>) -> What {
         let why = status.is_none().then(|| "no answer in 2 s".to_owned());
@@ -215,8 +215,8 @@ mod tests {
     }
 
     /// It consumes from 100 ms on and says so, and loses its connection at 1 s.
-    fn lost() -> Tale {
-        let mut tale = Tale::new();
+    fn lost() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.promises.health = Some(HealthPromise::default());
         tale.at(100.0).connect(1, 10).consume(1, 1, 8).what(health(Some(200))).at(1000.0).rst(1);
         tale
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn ready_from_the_start_without_ever_consuming_fails() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.promises.health = Some(HealthPromise::default());
         tale.at(10.0).what(health(Some(200))).at(5000.0).what(What::StopRequested);
         tale.expect(&CHECKER, Fail);
@@ -268,7 +268,7 @@ mod tests {
     fn not_ready_while_it_works_fails() {
         for status in [Some(503), None] {
             for (works, outcome) in [(3990.0, Pass), (4010.0, Fail)] {
-                let mut tale = Tale::new();
+                let mut tale = HistoryBuilder::new();
                 tale.promises.health = Some(HealthPromise::default());
                 tale.at(100.0).connect(1, 10).consume(1, 1, 8).at(1000.0).what(health(status));
                 tale.at(works).served(1, 1, 1, 0).at(5000.0).stops(1).expect(&CHECKER, outcome);
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_port_that_somebody_else_holds_is_not_held_against_it() {
         let taken = || What::HealthTaken { copy: 1, by: "process 7 (another test)".into() };
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.promises.health = Some(HealthPromise::default());
         tale.connect(1, 10).consume(1, 1, 8).at(1000.0).what(taken());
         let decision = tale.at(9000.0).stops(1).expect(&CHECKER, Unknown);
@@ -305,11 +305,11 @@ mod tests {
     fn not_at_stake_or_never_there() {
         let mut tale = lost();
         tale.promises.health = None;
-        tale.expect(&CHECKER, NotAtStake);
-        let mut tale = Tale::new();
+        tale.expect(&CHECKER, NotApplicable);
+        let mut tale = HistoryBuilder::new();
         tale.promises.health = Some(HealthPromise::default());
-        tale.connect(1, 10).consume(1, 1, 8).at(2999.0).stops(1).expect(&CHECKER, NotAtStake);
-        let mut tale = Tale::new();
+        tale.connect(1, 10).consume(1, 1, 8).at(2999.0).stops(1).expect(&CHECKER, NotApplicable);
+        let mut tale = HistoryBuilder::new();
         tale.promises.health = Some(HealthPromise::default());
         tale.connect(1, 10).consume(1, 1, 8).at(3001.0).stops(1).expect(&CHECKER, Fail);
     }

@@ -3,7 +3,7 @@
 //! Judges what the subject's own end saw of it, connection by connection, from connection.open-ok
 //! to the connection's end. Where the link itself did not read, its tap was blind: Unknown.
 
-use gauntlet_network::{Args, End, Fault, Way};
+use gauntlet_network::{Args, Direction, End, Fault};
 
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
@@ -70,12 +70,12 @@ impl Silence {
 fn decide(case: &Case<'_>) -> Decision {
     let told = case.plan.scenario.subject.heartbeat;
     if !case.plan.promises.heartbeats {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "the subject does not promise to keep to the heartbeat it is told",
         );
     }
     if told == 0 {
-        return Decision::not_at_stake("the scenario tells the subject to do without heartbeats");
+        return Decision::not_applicable("the scenario tells the subject to do without heartbeats");
     }
     let (mut worst, mut late): (Option<Silence>, Option<Silence>) = (None, None);
     let (mut watched, mut unsure) = (0, None);
@@ -127,7 +127,7 @@ fn decide(case: &Case<'_>) -> Decision {
             ms(w.allowed),
             w.conn
         )),
-        _ => Decision::not_at_stake(format!(
+        _ => Decision::not_applicable(format!(
             "no connection was open for longer than the {} of silence allowed",
             ms(allowed(told))
         )),
@@ -173,7 +173,7 @@ fn leaves_unread(fault: &Fault) -> bool {
         Fault::Stall { way }
         | Fault::Blackhole { way, resume: true }
         | Fault::Bandwidth { way, .. }
-        | Fault::Slice { way, .. } => *way != Some(Way::ToClient),
+        | Fault::Slice { way, .. } => *way != Some(Direction::ToClient),
         Fault::Hold { .. } => true,
         _ => false,
     }
@@ -181,7 +181,7 @@ fn leaves_unread(fault: &Fault) -> bool {
 
 fn wrong(case: &Case<'_>, conn: u64, heartbeat: u16, told: u16) -> Decision {
     let tuned = case.history.events().iter().filter(|e| {
-        matches!(&e.what, What::Wire { conn: c, end: End::Client, way: Way::ToBroker, frame }
+        matches!(&e.what, What::Wire { conn: c, end: End::Client, way: Direction::ToBroker, frame }
             if *c == conn && matches!(frame.args, Args::TuneOk { .. }))
     });
     let agreed = if heartbeat == 0 {
@@ -218,19 +218,19 @@ fn fail(case: &Case<'_>, worst: &Silence) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::super::fired::aid::{cited, steps, unfinished};
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::*;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// A heartbeat at each of these times, then a reset at the last.
-    fn told(heartbeat: u16, beats: &[f64]) -> Tale {
-        let mut tale = Tale::new();
+    fn told(heartbeat: u16, beats: &[f64]) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.scenario.subject.heartbeat = 2;
         tale.connect(1, heartbeat);
         for (i, at) in beats.iter().enumerate() {
             tale.at(*at);
             if i + 1 < beats.len() {
-                tale.passes(1, Way::ToBroker, 0, "heartbeat", Args::None);
+                tale.passes(1, Direction::ToBroker, 0, "heartbeat", Args::None);
             }
         }
         tale.rst(1);
@@ -298,14 +298,14 @@ mod tests {
 
     #[test]
     fn nothing_at_stake() {
-        told(2, &[1400.0]).expect(&CHECKER, NotAtStake);
-        Tale::new().expect(&CHECKER, NotAtStake);
+        told(2, &[1400.0]).expect(&CHECKER, NotApplicable);
+        HistoryBuilder::new().expect(&CHECKER, NotApplicable);
         let mut tale = told(2, &[5000.0]);
         tale.promises.heartbeats = false;
-        tale.expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
         let mut tale = told(0, &[5000.0]);
         tale.scenario.subject.heartbeat = 0;
-        tale.expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub const CHECKER: Checker = Checker {
 fn decide(case: &Case<'_>) -> Decision {
     let copies = usize::from(case.plan.scenario.subject.copies);
     if copies < COPIES {
-        return Decision::not_at_stake(format!("{copies} copies of the subject are no herd"));
+        return Decision::not_applicable(format!("{copies} copies of the subject are no herd"));
     }
     if case.plan.promises.backoff.as_ref().is_some_and(|b| b.jitter == Jitter::None) {
-        return Decision::not_at_stake("the subject promises delays without jitter");
+        return Decision::not_applicable("the subject promises delays without jitter");
     }
     let seen = |i: usize| {
         let step = case.plan.steps.get(i);
@@ -41,7 +41,7 @@ fn decide(case: &Case<'_>) -> Decision {
     };
     let outage = case.ledger.steps.iter().find(|(i, s)| seen(**i) && s.injected.is_some());
     let Some((_, step)) = outage else {
-        return Decision::not_at_stake("no outage in which attempts can be seen was planned");
+        return Decision::not_applicable("no outage in which attempts can be seen was planned");
     };
     let began = step.injected.map_or(0, |m| m.ns) + AT_ONCE;
     let stop = case.ledger.stop_requested.map_or(u64::MAX, |m| m.ns);
@@ -110,17 +110,17 @@ fn waves(attempts: &[Mark], copies: usize) -> (Vec<&[Mark]>, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{self, Fail, NotAtStake, Pass, Unknown};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{self, Fail, NotApplicable, Pass, Unknown};
 
     /// Five copies lose the broker at 1 s; in each round they try again this far apart (ms).
-    fn told(rounds: &[f64]) -> Tale {
-        let mut tale = Tale::new();
+    fn told(rounds: &[f64]) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         let text = "# A.\ntitle = \"t\"\ndecides = []\n[subject]\ncopies = 5\n[[step]]\nwhen = \"idle\"\nfault = { kind = \"accept_then_close\" }\n";
         tale.scenario = crate::scenario::parse("herd", text).expect("valid");
         tale.at(1000.0).what(What::Injected { step: 0, fault: "closed".into() });
         let mut conn = 0;
-        let mut attempts = |tale: &mut Tale, from: f64, apart: f64| {
+        let mut attempts = |tale: &mut HistoryBuilder, from: f64, apart: f64| {
             for n in 0..5 {
                 conn += 1;
                 tale.at(from + apart * f64::from(n)).what(What::Accepted { conn });
@@ -164,9 +164,9 @@ mod tests {
         check(&[], Unknown);
         let mut tale = told(&[1.0, 1.0]);
         tale.scenario.subject.copies = 3;
-        tale.expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
         let mut tale = told(&[1.0, 1.0]);
         tale.scenario.steps.clear();
-        tale.expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
     }
 }

@@ -1,44 +1,44 @@
 //! Histories of consumers that are odd and right, before every checker; beside each, what is guilty of nearly the same.
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 use rstest::rstest;
 
-use super::testing::Tale;
+use super::testing::HistoryBuilder;
 use super::{CHECKERS, duplicate_after_ack, early_ack, health, loss};
 use crate::history::{Ending, Moment, SubjectEnd, What};
 use crate::subject::HealthPromise;
 use crate::verdict::Outcome::{Fail, Pass, Unknown};
 
 /// One consumer of the queue under test.
-fn consuming() -> Tale {
-    let mut tale = Tale::new();
+fn consuming() -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.connect(1, 10).consume(1, 1, 8);
     tale
 }
 
 /// The subject publishes a copy on channel 2.
-fn copy(tale: &mut Tale, id: Option<u32>, exchange: &str, key: &str) {
+fn copy(tale: &mut HistoryBuilder, id: Option<u32>, exchange: &str, key: &str) {
     let args =
         Args::Publish { exchange: exchange.into(), routing_key: key.into(), mandatory: false };
     let message_id = id.map(|id| format!("m{id}"));
     let header = Args::Header { body_size: 0, message_id, delivery_mode: Some(2) };
-    tale.passes(1, Way::ToBroker, 2, "basic.publish", args);
-    tale.passes(1, Way::ToBroker, 2, "header", header);
+    tale.passes(1, Direction::ToBroker, 2, "basic.publish", args);
+    tale.passes(1, Direction::ToBroker, 2, "header", header);
 }
 
-fn confirms(tale: &mut Tale) {
-    tale.passes(1, Way::ToBroker, 2, "channel.open", Args::None);
-    tale.passes(1, Way::ToBroker, 2, "confirm.select", Args::None);
-    tale.passes(1, Way::ToClient, 2, "confirm.select-ok", Args::None);
+fn confirms(tale: &mut HistoryBuilder) {
+    tale.passes(1, Direction::ToBroker, 2, "channel.open", Args::None);
+    tale.passes(1, Direction::ToBroker, 2, "confirm.select", Args::None);
+    tale.passes(1, Direction::ToClient, 2, "confirm.select-ok", Args::None);
 }
 
-fn confirmed(tale: &mut Tale, tag: u64) {
+fn confirmed(tale: &mut HistoryBuilder, tag: u64) {
     let ack = Args::Ack { delivery_tag: tag, multiple: false };
-    tale.passes(1, Way::ToClient, 2, "basic.ack", ack);
+    tale.passes(1, Direction::ToClient, 2, "basic.ack", ack);
 }
 
 /// m0 failed on connection 1, was published again to `key` and acked, the publish confirmed before or not.
-fn moved(key: &str, id: Option<u32>, confirms_first: bool) -> Tale {
+fn moved(key: &str, id: Option<u32>, confirms_first: bool) -> HistoryBuilder {
     let mut tale = consuming();
     confirms(&mut tale);
     tale.at(10.0).publish(0).deliver(1, 1, 1, 0).handle(0, false);
@@ -50,7 +50,7 @@ fn moved(key: &str, id: Option<u32>, confirms_first: bool) -> Tale {
     tale
 }
 
-fn counted(tale: &mut Tale, queue: &str, left: &[u32]) {
+fn counted(tale: &mut HistoryBuilder, queue: &str, left: &[u32]) {
     let queue = queue.to_owned();
     tale.what(What::QueueCounted { queue: queue.clone(), ready: left.len() as u32 });
     for id in left {
@@ -59,7 +59,7 @@ fn counted(tale: &mut Tale, queue: &str, left: &[u32]) {
 }
 
 /// It stops; the broker holds nothing, and this is left in these queues.
-fn ends(tale: &mut Tale, left: &[(&str, &[u32])]) {
+fn ends(tale: &mut HistoryBuilder, left: &[(&str, &[u32])]) {
     let at = Moment::After;
     let (connections, channels, consumers, unacked) = (0, 0, 0, Some(0));
     tale.at(500.0).stops(1);
@@ -72,7 +72,7 @@ fn ends(tale: &mut Tale, left: &[(&str, &[u32])]) {
 
 /// Nobody finds it guilty.
 #[track_caller]
-fn innocent(tale: &mut Tale) {
+fn innocent(tale: &mut HistoryBuilder) {
     for checker in CHECKERS {
         let decision = tale.judge(checker);
         assert_ne!(decision.outcome, Fail, "{}: {}", checker.id, decision.summary);
@@ -92,8 +92,8 @@ fn a_confirmed_copy_is_another_publish_and_no_early_ack_or_loss() {
     let mut tale = moved("work", Some(0), true);
     tale.deliver(1, 1, 2, 0).handle(0, true).ack(1, 1, 2);
     let cancel = Args::Cancel { consumer_tag: "c1".into() };
-    tale.passes(1, Way::ToBroker, 1, "basic.cancel", cancel);
-    tale.passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None);
+    tale.passes(1, Direction::ToBroker, 1, "basic.cancel", cancel);
+    tale.passes(1, Direction::ToClient, 1, "basic.cancel-ok", Args::None);
     tale.rst(1).connect(2, 10).consume(2, 1, 8).redeliver(2, 1, 1, 0);
     tale.expect(&duplicate_after_ack::CHECKER, Fail);
 }
@@ -152,11 +152,11 @@ fn a_copy_that_the_broker_refuses_excuses_nothing() {
                 exchange: String::new(),
                 routing_key: "work.own".into(),
             };
-            tale.passes(1, Way::ToClient, 2, "basic.return", back);
+            tale.passes(1, Direction::ToClient, 2, "basic.return", back);
             confirmed(&mut tale, 1);
         } else {
             let nack = Args::Nack { delivery_tag: 1, multiple: false, requeue: false };
-            tale.passes(1, Way::ToClient, 2, "basic.nack", nack);
+            tale.passes(1, Direction::ToClient, 2, "basic.nack", nack);
         }
         tale.ack(1, 1, 1).expect(&early_ack::CHECKER, Fail);
     }
@@ -185,7 +185,7 @@ fn confirms_number_every_publish_of_the_channel_and_may_be_multiple() {
         copy(&mut tale, None, "", "metrics");
     }
     let multiple = Args::Ack { delivery_tag: 4, multiple: true };
-    tale.passes(1, Way::ToClient, 2, "basic.ack", multiple).ack(1, 1, 1).ack(1, 1, 2);
+    tale.passes(1, Direction::ToClient, 2, "basic.ack", multiple).ack(1, 1, 1).ack(1, 1, 2);
     tale.expect(&early_ack::CHECKER, Pass);
     tale.ack(1, 1, 3).expect(&early_ack::CHECKER, Unknown);
     confirmed(&mut tale, 6);
@@ -202,7 +202,7 @@ fn a_rejected_message_in_the_dead_letter_queue_is_accounted_for() {
         if reports {
             tale.handle(0, false);
         }
-        tale.passes(1, Way::ToBroker, 1, "basic.reject", reject());
+        tale.passes(1, Direction::ToBroker, 1, "basic.reject", reject());
         ends(&mut tale, &[("work.dead", &[0])]);
         innocent(&mut tale);
         tale.expect(&loss::CHECKER, Pass);
@@ -211,7 +211,7 @@ fn a_rejected_message_in_the_dead_letter_queue_is_accounted_for() {
 
 #[test]
 fn what_is_rejected_or_moved_is_done_with_until_it_comes_back() {
-    let ledger = |tale: &mut Tale| {
+    let ledger = |tale: &mut HistoryBuilder| {
         let (_, history) = tale.told();
         let ledger = crate::history::ledger::Ledger::of(history.events());
         (ledger.undone().len(), ledger.done(), ledger.outstanding(), ledger.unsettled.len())
@@ -223,13 +223,13 @@ fn what_is_rejected_or_moved_is_done_with_until_it_comes_back() {
     let mut tale = consuming();
     tale.publish(0).deliver(1, 1, 1, 0).handle(0, false);
     let reject = Args::Reject { delivery_tag: 1, requeue: false };
-    tale.passes(1, Way::ToBroker, 1, "basic.reject", reject);
+    tale.passes(1, Direction::ToBroker, 1, "basic.reject", reject);
     assert_eq!(ledger(&mut tale), (0, 1, 0, 0));
 }
 
 /// Beside the work it listens to another queue, which it names or has the broker name.
-fn control(queue: &str, no_ack: bool) -> Tale {
-    let mut tale = Tale::new();
+fn control(queue: &str, no_ack: bool) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     let declare =
         Args::Declare { queue: queue.into(), passive: false, durable: false, exclusive: true };
     let named = if queue.is_empty() { "amq.gen-1" } else { queue };
@@ -237,11 +237,11 @@ fn control(queue: &str, no_ack: bool) -> Tale {
     let ask =
         Args::Consume { queue: String::new(), consumer_tag: "ctl".into(), no_ack, exclusive: true };
     let ok = Args::ConsumeOk { consumer_tag: "ctl".into() };
-    tale.connect(1, 10).passes(1, Way::ToBroker, 3, "channel.open", Args::None);
-    tale.passes(1, Way::ToBroker, 3, "queue.declare", declare);
-    tale.passes(1, Way::ToClient, 3, "queue.declare-ok", there);
-    tale.passes(1, Way::ToBroker, 3, "basic.consume", ask);
-    tale.passes(1, Way::ToClient, 3, "basic.consume-ok", ok);
+    tale.connect(1, 10).passes(1, Direction::ToBroker, 3, "channel.open", Args::None);
+    tale.passes(1, Direction::ToBroker, 3, "queue.declare", declare);
+    tale.passes(1, Direction::ToClient, 3, "queue.declare-ok", there);
+    tale.passes(1, Direction::ToBroker, 3, "basic.consume", ask);
+    tale.passes(1, Direction::ToClient, 3, "basic.consume-ok", ok);
     tale.consume(1, 1, 8);
     tale
 }
@@ -262,8 +262,8 @@ fn other_queues_are_its_own_business(#[case] queue: &str, #[case] no_ack: bool) 
     let header = Args::Header { body_size: 0, message_id: None, delivery_mode: None };
     // More than any prefetch, held for long, settled twice and put back.
     for tag in 1..20 {
-        tale.passes(1, Way::ToClient, 3, "basic.deliver", came(tag));
-        tale.passes(1, Way::ToClient, 3, "header", header.clone());
+        tale.passes(1, Direction::ToClient, 3, "basic.deliver", came(tag));
+        tale.passes(1, Direction::ToClient, 3, "header", header.clone());
     }
     tale.at(10.0).served(1, 1, 1, 0);
     if !no_ack {
@@ -276,7 +276,7 @@ fn other_queues_are_its_own_business(#[case] queue: &str, #[case] no_ack: bool) 
 
 #[test]
 fn the_queue_under_test_is_known_by_an_empty_name_too() {
-    let mut tale = Tale::new();
+    let mut tale = HistoryBuilder::new();
     let declare =
         Args::Declare { queue: "work".into(), passive: true, durable: true, exclusive: false };
     let ask = |no_ack| Args::Consume {
@@ -285,15 +285,15 @@ fn the_queue_under_test_is_known_by_an_empty_name_too() {
         no_ack,
         exclusive: false,
     };
-    tale.connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
-    tale.passes(1, Way::ToBroker, 1, "queue.declare", declare);
-    tale.passes(1, Way::ToBroker, 1, "basic.consume", ask(true));
+    tale.connect(1, 10).passes(1, Direction::ToBroker, 1, "channel.open", Args::None);
+    tale.passes(1, Direction::ToBroker, 1, "queue.declare", declare);
+    tale.passes(1, Direction::ToBroker, 1, "basic.consume", ask(true));
     tale.expect(&early_ack::CHECKER, Fail);
 }
 
 /// It polls for m0, handles it and settles it.
-fn polls(no_ack: bool) -> Tale {
-    let mut tale = Tale::new();
+fn polls(no_ack: bool) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     let got = Args::GetOk {
         delivery_tag: 1,
         redelivered: false,
@@ -302,16 +302,16 @@ fn polls(no_ack: bool) -> Tale {
         messages: 0,
     };
     let header = Args::Header { body_size: 0, message_id: Some("m0".into()), delivery_mode: None };
-    let ask = |tale: &mut Tale| {
+    let ask = |tale: &mut HistoryBuilder| {
         let get = Args::Get { queue: "work".into(), no_ack };
-        tale.passes(1, Way::ToBroker, 1, "basic.get", get);
+        tale.passes(1, Direction::ToBroker, 1, "basic.get", get);
     };
-    tale.connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None).publish(0);
+    tale.connect(1, 10).passes(1, Direction::ToBroker, 1, "channel.open", Args::None).publish(0);
     ask(tale.at(100.0));
-    tale.passes(1, Way::ToClient, 1, "basic.get-empty", Args::None);
+    tale.passes(1, Direction::ToClient, 1, "basic.get-empty", Args::None);
     ask(tale.at(200.0));
-    tale.passes(1, Way::ToClient, 1, "basic.get-ok", got);
-    tale.passes(1, Way::ToClient, 1, "header", header);
+    tale.passes(1, Direction::ToClient, 1, "basic.get-ok", got);
+    tale.passes(1, Direction::ToClient, 1, "header", header);
     tale.handle(0, true);
     if !no_ack {
         tale.ack(1, 1, 1);
@@ -321,7 +321,7 @@ fn polls(no_ack: bool) -> Tale {
 
 #[test]
 fn one_that_polls_consumes_for_as_long_as_it_asks() {
-    let consuming = |tale: &mut Tale| {
+    let consuming = |tale: &mut HistoryBuilder| {
         let (_, history) = tale.told();
         let ledger = crate::history::ledger::Ledger::of(history.events());
         (ledger.consuming(), ledger.consuming_connections())
@@ -350,8 +350,8 @@ fn an_ack_after_its_own_close_is_not_known_to_be_read() {
     let mut tale = consuming();
     tale.publish(0).deliver(1, 1, 1, 0).handle(0, true);
     let close = Args::Close { code: 200, text: "bye".into(), class: 0, method: 0 };
-    tale.passes(1, Way::ToBroker, 0, "connection.close", close).ack(1, 1, 1);
-    tale.passes(1, Way::ToClient, 0, "connection.close-ok", Args::None);
+    tale.passes(1, Direction::ToBroker, 0, "connection.close", close).ack(1, 1, 1);
+    tale.passes(1, Direction::ToClient, 0, "connection.close-ok", Args::None);
     tale.what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
     tale.what(What::Closed { conn: 1 }).connect(2, 10).consume(2, 1, 8).redeliver(2, 1, 1, 0);
     innocent(&mut tale);
@@ -389,7 +389,7 @@ fn a_consumer_with_one_thread_cancels_when_its_handler_is_done() {
         tale.at(3000.0).what(What::Effect { id: 0 }).what(What::HandlerEnded { id: 0, ok: true });
         tale.ack(1, 1, 1).at(cancelled);
         let cancel = Args::Cancel { consumer_tag: "c1".into() };
-        tale.passes(1, Way::ToBroker, 1, "basic.cancel", cancel).close(1);
+        tale.passes(1, Direction::ToBroker, 1, "basic.cancel", cancel).close(1);
         tale.what(What::SubjectEnded { how: SubjectEnd::Clean });
         tale
     };

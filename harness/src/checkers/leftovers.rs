@@ -10,7 +10,7 @@ use std::time::Duration;
 use gauntlet_network::End;
 
 use super::proof::{
-    Charges, automatic, disturbed, ending, in_order, last_ns, ms, name, names, place,
+    Violations, automatic, disturbed, ending, in_order, last_ns, ms, name, names, place,
 };
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
@@ -37,9 +37,9 @@ fn decide(case: &Case<'_>) -> Decision {
     };
     let total = manual().count();
     if total == 0 {
-        return Decision::not_at_stake("nothing was delivered that the subject had to settle");
+        return Decision::not_applicable("nothing was delivered that the subject had to settle");
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     for (epoch, delivery) in manual().filter(|(_, d)| d.settled.is_empty()) {
         charge_held(case, &mut charges, epoch, delivery);
     }
@@ -55,7 +55,7 @@ fn decide(case: &Case<'_>) -> Decision {
     });
     let Some((ended, _)) = clean else {
         return charges
-            .or_else(|| Decision::not_at_stake("the subject did not come to a clean stop"));
+            .or_else(|| Decision::not_applicable("the subject did not come to a clean stop"));
     };
     if case.history.complete() {
         for epoch in case.ledger.open_epochs() {
@@ -96,7 +96,7 @@ fn knows_starts(ledger: &Ledger) -> bool {
 }
 
 /// Handled, and kept unsettled on an open channel all the same.
-fn charge_held(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, d: &Delivery) {
+fn charge_held(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch, d: &Delivery) {
     let handled = d.id.and_then(|id| case.ledger.messages.get(&id)?.handled());
     let (Some(arrived), Some(handled)) = (d.at_client, handled) else { return };
     let done = arrived.max(handled);
@@ -143,7 +143,13 @@ impl Work {
 }
 
 /// Never settled while it was asked to work, and at the last no work was done for anything else either.
-fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoch, d: &Delivery) {
+fn charge_idle(
+    case: &Case<'_>,
+    charges: &mut Violations,
+    work: &Work,
+    epoch: &Epoch,
+    d: &Delivery,
+) {
     let Ledger { subject_ended, stop_requested, .. } = case.ledger;
     let ends = [epoch.client_over, *subject_ended, *stop_requested].into_iter().flatten().min();
     let until = ends.map_or_else(|| last_ns(case), |m| m.ns);
@@ -173,7 +179,7 @@ fn charge_idle(case: &Case<'_>, charges: &mut Charges, work: &Work, epoch: &Epoc
 }
 
 /// What the broker held after the stop; an error says why that cannot be known, or not be blamed.
-fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), String> {
+fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Violations) -> Result<(), String> {
     let asked = case.history.events().iter().rev().find_map(|e| match &e.what {
         What::BrokerHolds { connections, unacked, at: Moment::After, .. } => {
             Some((Mark::from(e), *connections, *unacked))
@@ -206,18 +212,18 @@ fn at_broker(case: &Case<'_>, ended: Mark, charges: &mut Charges) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::Ending;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
-    use gauntlet_network::{Args, Way};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
+    use gauntlet_network::{Args, Direction};
 
     fn holds(unacked: Option<u32>) -> What {
         let connections = u32::from(unacked != Some(0));
         What::BrokerHolds { connections, channels: 0, consumers: 0, unacked, at: Moment::After }
     }
 
-    fn served() -> Tale {
-        let mut tale = Tale::new();
+    fn served() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).at(10.0).served(1, 1, 1, 0);
         tale
     }
@@ -330,16 +336,20 @@ mod tests {
         let mut tale = served();
         tale.at(100.0).publish(1).deliver(1, 1, 2, 1).at(2201.0).what(What::StopRequested);
         let back = Args::Nack { delivery_tag: 2, multiple: false, requeue: true };
-        tale.passes(1, Way::ToBroker, 1, "basic.nack", back).close(1);
+        tale.passes(1, Direction::ToBroker, 1, "basic.nack", back).close(1);
         tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).what(holds(Some(0)));
         tale.expect(&CHECKER, Fail);
     }
 
     #[test]
     fn nothing_delivered_or_no_clean_stop_is_not_at_stake() {
-        Tale::new().connect(1, 10).consume(1, 1, 8).stops(1).expect(&CHECKER, NotAtStake);
+        HistoryBuilder::new()
+            .connect(1, 10)
+            .consume(1, 1, 8)
+            .stops(1)
+            .expect(&CHECKER, NotApplicable);
         served()
             .what(What::SubjectEnded { how: SubjectEnd::Failed("no".into()) })
-            .expect(&CHECKER, NotAtStake);
+            .expect(&CHECKER, NotApplicable);
     }
 }

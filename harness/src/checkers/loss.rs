@@ -4,7 +4,7 @@
 //! queue has it, or the subject had published a copy of it that is found or settled elsewhere. Messages that went with a deleted queue are not counted; those whose publishing
 //! has an unknown fate are never missed.
 
-use super::proof::{Charges, Moved, moved, ms, names, place, settlements};
+use super::proof::{Moved, Violations, moved, ms, names, place, settlements};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Copy, Delivery, Epoch, Fate, Mark, Message, Settle, Settlement};
@@ -20,7 +20,9 @@ pub const CHECKER: Checker = Checker {
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.at_least_once {
-        return Decision::not_at_stake("the subject does not promise to handle before it settles");
+        return Decision::not_applicable(
+            "the subject does not promise to handle before it settles",
+        );
     }
     let confirmed: Vec<(u32, &Message)> = case
         .ledger
@@ -31,13 +33,13 @@ fn decide(case: &Case<'_>) -> Decision {
         .collect();
     let total = confirmed.len();
     if total == 0 {
-        return Decision::not_at_stake("no message was confirmed");
+        return Decision::not_applicable("no message was confirmed");
     }
     let (done, rest): (Vec<_>, Vec<_>) = confirmed.iter().partition(|(_, m)| done(case, m));
     let (kept, rest): (Vec<_>, Vec<_>) =
         rest.into_iter().partition(|(_, m)| !m.remaining.is_empty());
     if kept.len() == total && case.ledger.delivered == 0 {
-        return Decision::not_at_stake(format!(
+        return Decision::not_applicable(format!(
             "nothing was delivered; all {total} confirmed messages are still in the queue"
         ));
     }
@@ -103,7 +105,7 @@ fn convict(
     let prefix = lost.iter().filter(|(id, _)| low.is_none_or(|low| *id < low)).count();
     let postfix = lost.iter().filter(|(id, _)| high.is_some_and(|high| *id > high)).count();
     let middle = lost.len() - prefix - postfix;
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     for (id, m) in &lost {
         let settled = consumed(case, m);
         let own = |(e, tag): &&(usize, u64)| {
@@ -223,7 +225,7 @@ fn surely_consumed(case: &Case<'_>, m: &Message) -> bool {
     settlements(case, m).any(|(_, _, s)| s.kind.consumes() && s.fate == Fate::Received)
 }
 
-/// The times at which the schedule deleted the queue, from the order to its being declared anew;
+/// The times at which the schedule deleted the queue, from the order to its being redeclared;
 /// `None` when something else deletes it.
 fn deletions(case: &Case<'_>) -> Option<Vec<(u64, u64)>> {
     let deletes = |i: &usize| case.plan.steps[*i].broker == Some(BrokerFault::RedeclareQueue);
@@ -287,21 +289,21 @@ fn held(case: &Case<'_>) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, Way};
+    use gauntlet_network::{Args, Direction};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::Moment;
     use crate::scenario::{Step, Trigger};
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
-    fn consuming() -> Tale {
-        let mut tale = Tale::new();
+    fn consuming() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8);
         tale
     }
 
-    fn counted(tale: &mut Tale, remaining: &[u32]) {
+    fn counted(tale: &mut HistoryBuilder, remaining: &[u32]) {
         let ready = remaining.len() as u32;
         tale.what(What::QueueCounted { queue: "work".into(), ready });
         for id in remaining {
@@ -341,7 +343,7 @@ mod tests {
             let mut tale = consuming();
             tale.publish(0).deliver(1, 1, 1, 0).handle(0, false);
             let reject = Args::Reject { delivery_tag: 1, requeue: false };
-            tale.passes(1, Way::ToBroker, 1, "basic.reject", reject).stops(1);
+            tale.passes(1, Direction::ToBroker, 1, "basic.reject", reject).stops(1);
             counted(&mut tale, &[]);
             if dead_lettered {
                 tale.what(What::Remaining { id: 0, queue: "work.dead".into(), redelivered: false });
@@ -374,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_nobody_looked_for_or_could_name_or_may_be_held_is_unknown() {
-        let lost = |tale: &mut Tale| {
+        let lost = |tale: &mut HistoryBuilder| {
             tale.served(1, 1, 1, 0).publish(1).deliver(1, 1, 2, 1);
         };
         let mut tale = consuming();
@@ -445,13 +447,13 @@ mod tests {
         let mut tale = consuming();
         tale.publish(0).stops(1);
         counted(&mut tale, &[0]);
-        tale.expect(&CHECKER, NotAtStake);
-        Tale::new().expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
+        HistoryBuilder::new().expect(&CHECKER, NotApplicable);
         let mut tale = consuming();
         tale.promises.at_least_once = false;
         tale.publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).stops(1);
         counted(&mut tale, &[]);
-        tale.expect(&CHECKER, NotAtStake);
+        tale.expect(&CHECKER, NotApplicable);
     }
 
     #[test]

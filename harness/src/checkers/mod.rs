@@ -102,9 +102,9 @@ impl Decision {
         Decision { busy: true, ..Decision::unknown(summary) }
     }
 
-    /// Nothing in the run puts it at stake; say why.
-    pub fn not_at_stake(summary: impl Into<String>) -> Decision {
-        Decision::new(Outcome::NotAtStake, summary)
+    /// Nothing in the run makes it apply; say why.
+    pub fn not_applicable(summary: impl Into<String>) -> Decision {
+        Decision::new(Outcome::NotApplicable, summary)
     }
 }
 

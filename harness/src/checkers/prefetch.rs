@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::proof::{Charges, automatic, ms, place};
+use super::proof::{Violations, automatic, ms, place};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::{Consumer, Delivery, Epoch, Mark};
 use crate::scenario::Settings;
@@ -23,7 +23,7 @@ pub const CHECKER: Checker = Checker {
 
 fn decide(case: &Case<'_>) -> Decision {
     let told = case.plan.promises.prefetch.then_some(case.plan.scenario.subject.prefetch);
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let (mut consumers, mut most, mut polls) = (0, 0, false);
     let mut held: Vec<Held<'_>> = Vec::new();
     for epoch in &case.ledger.epochs {
@@ -66,10 +66,10 @@ fn decide(case: &Case<'_>) -> Decision {
         (0, Some(told)) if polls => {
             Decision::pass(format!("it polls, and never held more than {told} messages at once"))
         }
-        (0, _) => Decision::not_at_stake(
+        (0, _) => Decision::not_applicable(
             "the subject had no consumer of the queue with acknowledgements",
         ),
-        (_, None) => Decision::not_at_stake(format!(
+        (_, None) => Decision::not_applicable(format!(
             "the subject does not promise to keep to the prefetch it is told; with its own, at most {most} were unsettled at once"
         )),
         (n, Some(told)) => Decision::pass(format!(
@@ -85,7 +85,7 @@ fn asked(epoch: &Epoch, consumer: &Consumer) -> u16 {
 
 fn charge_asked(
     case: &Case<'_>,
-    charges: &mut Charges,
+    charges: &mut Violations,
     epoch: &Epoch,
     consumer: &Consumer,
     told: u16,
@@ -129,7 +129,7 @@ fn ended_before<'a>(
 }
 
 /// A subject that chooses its own prefetch: it sets it before it consumes, and the same again after a recovery.
-fn charge_own(case: &Case<'_>, charges: &mut Charges, epoch: &Epoch, consumer: &Consumer) {
+fn charge_own(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch, consumer: &Consumer) {
     let own = asked(epoch, consumer);
     let before = epoch.qos.iter().any(|(at, _)| *at < consumer.asked);
     let late = epoch.qos.iter().find(|(at, _)| *at > consumer.asked).map(|(at, _)| *at);
@@ -207,7 +207,7 @@ fn polled(epoch: &Epoch) -> Vec<(Mark, Option<Mark>)> {
 }
 
 /// More on several channels together than all workers may hold, though on each it is no more than one may.
-fn charge_together(case: &Case<'_>, charges: &mut Charges, held: &[Held<'_>]) {
+fn charge_together(case: &Case<'_>, charges: &mut Violations, held: &[Held<'_>]) {
     let Settings { workers, prefetch, copies, .. } = case.plan.scenario.subject;
     // What a consumer received that is cancelled by now, the next one on its channel does not answer for.
     let given_up = |h: &Held<'_>| {

@@ -89,7 +89,7 @@ fn decide(case: &Case<'_>) -> Decision {
     }
     let points = points(case);
     if points.len() < RECOVERIES {
-        return Decision::not_at_stake(format!(
+        return Decision::not_applicable(format!(
             "what it holds was counted after {} recoveries, and fewer than {RECOVERIES} show no trend",
             points.len()
         ));
@@ -247,9 +247,9 @@ fn rss(what: &What) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::fired::aid::{cited, unfinished};
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::*;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     #[derive(Clone, Copy)]
     struct Holds {
@@ -270,8 +270,8 @@ mod tests {
         What::Sample { at, tasks, threads, fds, sockets, rss_kib: Some(h.rss), alone: h.alone }
     }
 
-    fn recoveries(n: u32, holds: impl Fn(u32) -> Holds) -> Tale {
-        let mut tale = Tale::new();
+    fn recoveries(n: u32, holds: impl Fn(u32) -> Holds) -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         for i in 1..=n {
             tale.what(sample(Moment::Recovered(i), holds(i)));
         }
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn what_outlives_the_subject_fails_even_without_recoveries() {
         for (tasks, sockets) in [(1, 0), (0, 1)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.what(sample(Moment::After, Holds { tasks, sockets, ..STEADY }));
             let decision = tale.expect(&CHECKER, Fail);
             assert_eq!(
@@ -355,8 +355,8 @@ mod tests {
 
     #[test]
     fn too_little_to_tell() {
-        recoveries(4, |i| Holds { tasks: i, ..STEADY }).expect(&CHECKER, NotAtStake);
-        let mut tale = Tale::new();
+        recoveries(4, |i| Holds { tasks: i, ..STEADY }).expect(&CHECKER, NotApplicable);
+        let mut tale = HistoryBuilder::new();
         for i in 1..=5 {
             tale.what(sample(Moment::Recovered(i), STEADY));
         }

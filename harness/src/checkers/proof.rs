@@ -1,7 +1,7 @@
 //! What checkers share: charges with their evidence, words for messages and moments, and a few
 //! questions to a case that several of them ask. It decides nothing.
 
-use gauntlet_network::{End, Way};
+use gauntlet_network::{Direction, End};
 
 use super::turns::{Kept, Timed};
 use super::{Case, Decision};
@@ -16,14 +16,14 @@ const MOST_NAMES: usize = 5;
 
 /// Violations found, in order; the first is told in words, all of them by their events.
 #[derive(Default)]
-pub(super) struct Charges {
+pub(super) struct Violations {
     words: Vec<String>,
     evidence: Vec<u64>,
     /// The first that the machine may have caused, being busy.
     busy: Option<String>,
 }
 
-impl Charges {
+impl Violations {
     /// One more violation, and the events that prove it (put in order of time).
     pub(super) fn add(
         &mut self,
@@ -227,7 +227,7 @@ pub(super) fn by_subject(case: &Case<'_>, at: Mark) -> bool {
     case.history.get(at.seq).is_some_and(|e| {
         matches!(
             e.what,
-            What::Wire { end: End::Client, way: Way::ToBroker, .. }
+            What::Wire { end: End::Client, way: Direction::ToBroker, .. }
                 | What::Ended { end: End::Client, .. }
         )
     })
@@ -243,22 +243,22 @@ mod tests {
 
     #[test]
     fn charges_tell_the_first_count_the_rest_and_cap_the_events() {
-        let mut charges = Charges::default();
+        let mut charges = Violations::default();
         charges.add("m1 was bad", [mark(3), None, mark(1), mark(1)]);
         let (words, evidence) = (charges.words.clone(), charges.evidence.clone());
-        let one = Charges { words, evidence, busy: None };
+        let one = Violations { words, evidence, busy: None };
         let decision = one.or_else(|| Decision::pass("fine"));
         assert_eq!(decision, Decision::fail("m1 was bad", vec![1, 3]));
         charges.add("m2 was bad", (4..20).map(mark));
         let decision = charges.or_else(|| Decision::pass("fine"));
         assert_eq!(decision.summary, "m1 was bad; and 1 more (and 6 more events)");
         assert_eq!(decision.evidence, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
-        assert_eq!(Charges::default().or_else(|| Decision::pass("fine")).summary, "fine");
+        assert_eq!(Violations::default().or_else(|| Decision::pass("fine")).summary, "fine");
     }
 
     #[test]
     fn a_fault_disturbs_from_its_injection_to_its_lifting_or_to_the_end() {
-        use crate::checkers::testing::Tale;
+        use crate::checkers::testing::HistoryBuilder;
         use crate::checkers::{Case, Checker, Decision};
         fn decide(case: &Case<'_>) -> Decision {
             let ms = |ms: u64| ms * 1_000_000;
@@ -268,10 +268,10 @@ mod tests {
         }
         let checker = Checker { id: "I0", name: "any", fails_when: "never", decide };
         let fault = || What::Injected { step: 0, fault: "stall".into() };
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.at(100.0).what(fault()).at(200.0).what(What::Lifted { step: 0 });
         assert_eq!(tale.judge(&checker).summary, "false true true true false");
-        let decision = Tale::new().at(100.0).what(fault()).judge(&checker);
+        let decision = HistoryBuilder::new().at(100.0).what(fault()).judge(&checker);
         assert_eq!(decision.summary, "false true true true true");
     }
 

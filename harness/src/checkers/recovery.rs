@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_network::{End, Fault, Way};
+use gauntlet_network::{Direction, End, Fault};
 
 use super::heartbeat::ms;
 use super::turns::{Kept, Timed};
@@ -75,15 +75,15 @@ enum Outage {
 
 fn decide(case: &Case<'_>) -> Decision {
     if !case.plan.promises.reconnects {
-        return Decision::not_at_stake("the subject does not promise to reconnect");
+        return Decision::not_applicable("the subject does not promise to reconnect");
     }
     if case.plan.scenario.expect.outcome == Ends::Refused {
-        return Decision::not_at_stake("the subject is to be refused, not to recover");
+        return Decision::not_applicable("the subject is to be refused, not to recover");
     }
     let bound = bound(case);
     let outages = outages(case);
     if outages.is_empty() {
-        return Decision::not_at_stake("no fault made the path unusable");
+        return Decision::not_applicable("no fault made the path unusable");
     }
     let (mut over, mut unsure) = (Vec::new(), None);
     for outage in outages {
@@ -98,7 +98,7 @@ fn decide(case: &Case<'_>) -> Decision {
     let count = over.len();
     let Some((slowest, _)) = over.last() else {
         return unsure.unwrap_or_else(|| {
-            Decision::not_at_stake("the subject was asked to stop before it could recover")
+            Decision::not_applicable("the subject was asked to stop before it could recover")
         });
     };
     for wanted in [Kept::Late, Kept::TooBusy] {
@@ -362,7 +362,7 @@ fn recovery(case: &Case<'_>, step: usize, since: u64, s: &Served) -> Recovery {
             case.history.events().iter().filter(|e| channel == 0 || Mark::from(*e) > epoch.opened);
         frames
             .filter_map(|e| match &e.what {
-                What::Wire { conn, end: End::Client, way: Way::ToClient, frame } => {
+                What::Wire { conn, end: End::Client, way: Direction::ToClient, frame } => {
                     (*conn == epoch.conn && frame.channel == channel && &*frame.name == name)
                         .then(|| Mark::from(e))
                 }

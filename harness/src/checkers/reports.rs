@@ -18,7 +18,7 @@ pub const CHECKER: Checker = Checker {
 fn decide(case: &Case<'_>) -> Decision {
     let process = |what: &What| matches!(what, What::ProcessStarted { .. });
     if !case.history.events().iter().any(|e| process(&e.what)) {
-        return Decision::not_at_stake("the subject runs inside gauntlet");
+        return Decision::not_applicable("the subject runs inside gauntlet");
     }
     let flood = case.history.events().iter().rev().find_map(|e| match &e.what {
         What::Flood { text } => Some((e.seq, text)),
@@ -56,7 +56,7 @@ fn decide(case: &Case<'_>) -> Decision {
         return Decision { evidence, ..Decision::unknown(words) };
     }
     match reported().count() {
-        0 => Decision::not_at_stake(
+        0 => Decision::not_applicable(
             "the subject reports no handlings: the wire alone decides (docs/subjects.md says how to report)",
         ),
         n => Decision::pass(format!("{n} messages reported, each of them was delivered before")),
@@ -66,11 +66,11 @@ fn decide(case: &Case<'_>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{NotAtStake, Pass, Unknown};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{NotApplicable, Pass, Unknown};
 
-    fn process() -> Tale {
-        let mut tale = Tale::new();
+    fn process() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
         tale
     }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn not_asked() {
-        Tale::new().handle(9, true).expect(&CHECKER, NotAtStake);
-        process().publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).expect(&CHECKER, NotAtStake);
+        HistoryBuilder::new().handle(9, true).expect(&CHECKER, NotApplicable);
+        process().publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).expect(&CHECKER, NotApplicable);
     }
 }

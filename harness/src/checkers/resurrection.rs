@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::proof::{Charges, disturbed, ending, gap, last_ns};
+use super::proof::{Violations, disturbed, ending, gap, last_ns};
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
 use crate::history::ledger::Mark;
@@ -28,9 +28,9 @@ fn decide(case: &Case<'_>) -> Decision {
         return Decision::unknown("the history does not say that the subject ended");
     };
     if *how == SubjectEnd::Overran {
-        return Decision::not_at_stake("the subject did not end by itself: it was torn down");
+        return Decision::not_applicable("the subject did not end by itself: it was torn down");
     }
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     for event in case.history.events().iter().filter(|e| Mark::from(*e) > ended) {
         let at = Mark::from(event);
         // What was on its way when it ended arrives late on a busy machine.
@@ -83,15 +83,15 @@ fn begun_before(case: &Case<'_>, conn: u64, ended: Mark, at: Mark) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gauntlet_network::{Args, End, Way};
+    use gauntlet_network::{Args, Direction, End};
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::Ending;
     use crate::verdict::Outcome::{Fail, Pass, Unknown};
 
-    fn ended() -> Tale {
-        let mut tale = Tale::new();
+    fn ended() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).at(100.0).stops(1).phase(Phase::Settle).at(200.0);
         tale
     }
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn silence_after_the_end_passes_once_it_was_watched() {
         ended().at(800.0).phase(Phase::Close).expect(&CHECKER, Pass);
-        Tale::new().connect(1, 10).stops(1).expect(&CHECKER, Unknown);
-        Tale::new().connect(1, 10).phase(Phase::Settle).expect(&CHECKER, Unknown);
+        HistoryBuilder::new().connect(1, 10).stops(1).expect(&CHECKER, Unknown);
+        HistoryBuilder::new().connect(1, 10).phase(Phase::Settle).expect(&CHECKER, Unknown);
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_was_begun_before_and_left_mute_is_not_counted() {
         let late = |at: f64, answers: bool, faulty: bool| {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.connect(1, 10);
             if faulty {
                 tale.what(What::Injected { step: 0, fault: "ignore".into() });
@@ -132,9 +132,9 @@ mod tests {
             tale.at(100.0).what(What::StopRequested).close(1);
             tale.at(110.0).what(What::SubjectEnded { how: crate::history::SubjectEnd::Clean });
             tale.phase(Phase::Settle).at(at).what(What::Accepted { conn: 2 });
-            tale.passes(2, Way::ToBroker, 0, "protocol-header", Args::None);
+            tale.passes(2, Direction::ToBroker, 0, "protocol-header", Args::None);
             if answers {
-                tale.passes(2, Way::ToBroker, 0, "connection.start-ok", Args::None);
+                tale.passes(2, Direction::ToBroker, 0, "connection.start-ok", Args::None);
             }
             tale.what(What::Ended { conn: 2, end: End::Client, how: Ending::Fin });
             tale

@@ -72,7 +72,7 @@ fn decide(case: &Case<'_>) -> Decision {
     let when = if before { "before it was asked to stop" } else { "after it was asked to stop" };
     let troubled = case.ledger.steps.values().any(|s| s.fired.first().is_some_and(|m| *m < at));
     if before && troubled && !refused && !case.plan.promises.reconnects {
-        return Decision::not_at_stake(
+        return Decision::not_applicable(
             "it does not promise to come back after trouble, and ended after a fault",
         );
     }
@@ -118,20 +118,20 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::verdict::Outcome::{self, Fail, Pass, Unknown};
 
-    fn refused(tale: &mut Tale) {
-        use gauntlet_network::{Args, Way};
+    fn refused(tale: &mut HistoryBuilder) {
+        use gauntlet_network::{Args, Direction};
         let close = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
         tale.what(What::Accepted { conn: 1 }).passes(
             1,
-            Way::ToBroker,
+            Direction::ToBroker,
             0,
             "connection.start-ok",
             Args::None,
         );
-        tale.passes(1, Way::ToClient, 0, "connection.close", close);
+        tale.passes(1, Direction::ToClient, 0, "connection.close", close);
     }
 
     #[rstest]
@@ -153,7 +153,7 @@ mod tests {
         #[case] how: SubjectEnd,
         #[case] verdict: Outcome,
     ) {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.scenario.expect.outcome = outcome;
         tale.promises.refused = policy;
         refused(&mut tale);
@@ -175,7 +175,7 @@ mod tests {
         #[case] how: SubjectEnd,
         #[case] verdict: Outcome,
     ) {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.at(50.0).what(What::StopRequested).at(100.0).what(What::AbortRequested);
         let decision = tale.at(end).what(What::SubjectEnded { how }).expect(&CHECKER, verdict);
         if verdict == Fail {
@@ -199,7 +199,7 @@ mod tests {
         #[case] verdict: Outcome,
     ) {
         let end = || What::SubjectEnded { how: SubjectEnd::Terminated(how.into()) };
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).at(50.0).what(What::StopRequested);
         if closes {
             tale.close(1);
@@ -209,16 +209,16 @@ mod tests {
         }
         tale.what(end()).expect(&CHECKER, verdict);
         // Disconnected there is nothing to close; without any close nobody knows that it would.
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).rst(1).at(50.0).what(What::StopRequested).what(end());
         tale.expect(&CHECKER, if how.starts_with("exit") { Pass } else { Fail });
     }
 
     #[test]
     fn no_end_in_the_history() {
-        Tale::new().expect(&CHECKER, Unknown);
+        HistoryBuilder::new().expect(&CHECKER, Unknown);
         for (last, verdict) in [(1099.0, Unknown), (1101.0, Fail)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.at(100.0)
                 .what(What::StopRequested)
                 .what(What::AbortRequested)
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_never_came_is_unknown() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.scenario.expect.outcome = Ends::Refused;
         tale.what(What::StopRequested)
             .what(What::SubjectEnded { how: SubjectEnd::Clean })

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
 use super::proof::disturbed;
 use super::{Case, Decision};
@@ -209,12 +209,12 @@ impl Turns {
             What::Dialed { conn } | What::DialFailed { conn, .. } => {
                 self.answered(ns, *conn, 0, DIALED);
             }
-            What::Wire { conn, end: End::Client, way: Way::ToBroker, frame } => {
+            What::Wire { conn, end: End::Client, way: Direction::ToBroker, frame } => {
                 if let Some(reply) = reply_to(&frame.name) {
                     self.open.insert((*conn, frame.channel, reply), ns);
                 }
             }
-            What::Wire { conn, end: End::Client, way: Way::ToClient, frame } => {
+            What::Wire { conn, end: End::Client, way: Direction::ToClient, frame } => {
                 let closes = matches!(frame.args, Args::Close { .. });
                 let channel = frame.channel;
                 let name: &str =
@@ -255,11 +255,11 @@ fn reply_to(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::Checker;
-    use super::super::testing::Tale;
+    use super::super::testing::HistoryBuilder;
     use super::*;
     use crate::history::Waiter;
 
-    fn turns(tale: &mut Tale) -> Vec<(u64, u64)> {
+    fn turns(tale: &mut HistoryBuilder) -> Vec<(u64, u64)> {
         let (plan, history) = tale.told();
         let ledger = crate::history::ledger::Ledger::of(history.events());
         let case = Case { plan: &plan, history: &history, ledger: &ledger };
@@ -268,40 +268,40 @@ mod tests {
         all.into_iter().map(|(a, b)| (ms(a), ms(b))).filter(|(a, b)| a < b).collect()
     }
 
-    fn cancel(tale: &mut Tale) -> &mut Tale {
+    fn cancel(tale: &mut HistoryBuilder) -> &mut HistoryBuilder {
         let args = Args::Cancel { consumer_tag: "c1".into() };
-        tale.passes(1, Way::ToBroker, 1, "basic.cancel", args)
+        tale.passes(1, Direction::ToBroker, 1, "basic.cancel", args)
     }
 
     #[test]
     fn from_a_request_to_its_reply_it_is_the_brokers_turn() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).at(100.0);
         cancel(&mut tale).at(5800.0);
-        tale.passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None);
+        tale.passes(1, Direction::ToClient, 1, "basic.cancel-ok", Args::None);
         assert_eq!(turns(&mut tale), [(100, 5800)]);
     }
 
     #[test]
     fn a_request_that_is_never_answered_is_the_brokers_unless_it_had_closed() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).at(100.0);
         cancel(&mut tale).at(900.0).close(1);
         assert_eq!(turns(&mut tale), [(100, 900)]);
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).at(100.0);
         cancel(&mut tale).at(200.0);
         let close = Args::Close { code: 406, text: "no".into(), class: 60, method: 80 };
-        tale.passes(1, Way::ToClient, 1, "channel.close", close).at(900.0).close(1);
+        tale.passes(1, Direction::ToClient, 1, "channel.close", close).at(900.0).close(1);
         assert_eq!(turns(&mut tale), []);
     }
 
     #[test]
     fn a_connection_that_is_accepted_waits_for_the_network_and_a_consumer_for_its_first_message() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.what(What::Accepted { conn: 1 }).at(300.0).what(What::Dialed { conn: 1 });
         assert_eq!(turns(&mut tale), [(0, 300)]);
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).at(400.0).served(1, 1, 1, 0).at(700.0).close(1);
         assert_eq!(turns(&mut tale), [(0, 400)]);
     }
@@ -313,16 +313,16 @@ mod tests {
             Decision::pass(format!("{:?}{}", timed.kept, timed.breakdown()))
         }
         let checker = Checker { id: "I0", name: "any", fails_when: "never", decide };
-        let said = |tale: &mut Tale| tale.judge(&checker).summary;
-        let mut tale = Tale::new();
+        let said = |tale: &mut HistoryBuilder| tale.judge(&checker).summary;
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).at(3000.0).close(1);
         assert_eq!(said(&mut tale), "Late");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).at(100.0);
         cancel(&mut tale).at(2800.0);
-        tale.passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None).at(3000.0).close(1);
+        tale.passes(1, Direction::ToClient, 1, "basic.cancel-ok", Args::None).at(3000.0).close(1);
         assert_eq!(said(&mut tale), "InTime (of that, 2700 ms the broker's or the network's turn)");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.at(2200.0).what(What::Starved {
             who: Waiter::Subject,
             over: 1_300_000_000,

@@ -3,9 +3,9 @@
 //! A tag is scoped to its channel's opening. Twice the same tag is I4's. The silent form, where the
 //! stale tag happens to name another message, needs the handlings.
 
-use gauntlet_network::{Args, Way};
+use gauntlet_network::{Args, Direction};
 
-use super::proof::{Charges, moved, ms, name, place};
+use super::proof::{Violations, moved, ms, name, place};
 use super::{Case, Checker, Decision};
 use crate::history::What;
 use crate::history::ledger::{Delivery, Epoch, Mark, Settlement};
@@ -19,7 +19,7 @@ pub const CHECKER: Checker = Checker {
 };
 
 fn decide(case: &Case<'_>) -> Decision {
-    let mut charges = Charges::default();
+    let mut charges = Violations::default();
     let mut settled = 0;
     let mut unexplained = None;
     for (index, epoch) in case.ledger.epochs.iter().enumerate() {
@@ -49,7 +49,7 @@ fn decide(case: &Case<'_>) -> Decision {
             let words = format!("the broker closed {place} at {} over an unknown tag that the subject's frames do not show", ms(at));
             Decision { evidence: vec![at.seq], ..Decision::unknown(words) }
         }
-        None if settled == 0 => Decision::not_at_stake("the subject settled nothing"),
+        None if settled == 0 => Decision::not_applicable("the subject settled nothing"),
         None => Decision::pass(format!(
             "each of {settled} settlements over {} channel openings named a delivery of its own",
             case.ledger.epochs.len()
@@ -66,7 +66,7 @@ fn owner<'a>(case: &Case<'a>, index: usize, tag: u64) -> Option<(&'a Epoch, &'a 
 
 fn charge_stale(
     case: &Case<'_>,
-    charges: &mut Charges,
+    charges: &mut Violations,
     index: usize,
     s: &Settlement,
     refusal: Option<Mark>,
@@ -92,7 +92,7 @@ fn charge_stale(
 
 /// The tag is outstanding here, but its message is not handled, while the one that had the same tag
 /// on an earlier channel is, and was never settled there: the ack was meant for that one.
-fn silent(case: &Case<'_>, charges: &mut Charges, index: usize, s: &Settlement, d: &Delivery) {
+fn silent(case: &Case<'_>, charges: &mut Violations, index: usize, s: &Settlement, d: &Delivery) {
     let promises = &case.plan.promises;
     if !(promises.reports_handling && promises.at_least_once && s.kind.consumes()) {
         return;
@@ -133,7 +133,7 @@ fn unknown_tag(case: &Case<'_>, index: usize) -> Option<Mark> {
     let events = case.history.events().iter().filter(|e| Mark::from(*e) > epoch.opened);
     let mut events = events.take_while(|e| next.is_none_or(|next| Mark::from(*e) < next));
     let said = events.find(|e| {
-        matches!(&e.what, What::Wire { conn, way: Way::ToClient, frame, .. }
+        matches!(&e.what, What::Wire { conn, way: Direction::ToClient, frame, .. }
             if (*conn, frame.channel) == (epoch.conn, epoch.channel)
                 && matches!(&frame.args, Args::Close { code: 406, text, .. } if text.contains("delivery tag")))
     });
@@ -143,12 +143,12 @@ fn unknown_tag(case: &Case<'_>, index: usize) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
-    use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+    use crate::checkers::testing::HistoryBuilder;
+    use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
     /// m0 to m2 are delivered on connection 1, m0 acked there; connection 2 follows a reset.
-    fn recovered() -> Tale {
-        let mut tale = Tale::new();
+    fn recovered() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8);
         for id in 0..3 {
             tale.publish(id).deliver(1, 1, u64::from(id) + 1, id);
@@ -157,10 +157,10 @@ mod tests {
         tale
     }
 
-    fn refuses(tale: &mut Tale, conn: u64) {
+    fn refuses(tale: &mut HistoryBuilder, conn: u64) {
         let text = "PRECONDITION_FAILED - unknown delivery tag 3".into();
         let close = Args::Close { code: 406, text, class: 60, method: 80 };
-        tale.passes(conn, Way::ToClient, 1, "channel.close", close);
+        tale.passes(conn, Direction::ToClient, 1, "channel.close", close);
     }
 
     #[test]
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn nothing_settled_is_not_at_stake() {
-        Tale::new()
+        HistoryBuilder::new()
             .connect(1, 10)
             .consume(1, 1, 8)
             .deliver(1, 1, 1, 0)
-            .expect(&CHECKER, NotAtStake);
+            .expect(&CHECKER, NotApplicable);
     }
 }

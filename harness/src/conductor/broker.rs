@@ -1,6 +1,6 @@
 //! Steps that happen to the broker: what goes wrong there, and when the path is usable again.
 //!
-//! A fault anchored to a frame is struck while the link holds the stream at that point: neither end is a single octet
+//! A fault anchored to a frame is struck while the link holds the stream at that point: neither end is a single byte
 //! further than the step says, whichever broker it is.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use gauntlet_network::{Fault, FaultId, Injection, Point};
 use tokio::time::Instant;
 
 use super::{ConductError, Conductor, alive, fired_times, trigger_bound};
-use crate::backstage::Backstage;
+use crate::backstage::AdminSession;
 use crate::broker::{Broker, BrokerError, BrokerFault, Restart};
 use crate::history::ledger::Ledger;
 use crate::history::{Progress, What};
@@ -87,7 +87,7 @@ impl Conductor<'_> {
                     session.redeclare(&self.plan.queue, &self.plan.scenario.queue).await
                 })
                 .await?;
-                self.fired(index, "the queue was deleted and declared anew");
+                self.fired(index, "the queue was deleted and redeclared");
             }
             BrokerFault::DeleteQueue => {
                 self.backstage(index, async |session| session.delete(&self.plan.queue).await)
@@ -239,10 +239,10 @@ impl Conductor<'_> {
     async fn backstage(
         &self,
         index: usize,
-        act: impl AsyncFnOnce(&Backstage) -> Result<(), crate::backstage::BackstageError>,
+        act: impl AsyncFnOnce(&AdminSession) -> Result<(), crate::backstage::BackstageError>,
     ) -> Result<(), ConductError> {
-        let failed = |source| ConductError::Backstage { step: index + 1, source };
-        let session = Backstage::open(&self.broker.url(self.vhost)).await.map_err(failed)?;
+        let failed = |source| ConductError::AdminSession { step: index + 1, source };
+        let session = AdminSession::open(&self.broker.url(self.vhost)).await.map_err(failed)?;
         act(&session).await.map_err(failed)?;
         session.close().await;
         Ok(())

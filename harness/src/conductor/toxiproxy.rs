@@ -3,7 +3,7 @@
 //! Toxiproxy does not say what a toxic did. What the link hears at its far end does: from the moment a toxic is read
 //! back, a byte handed to Toxiproxy or coming from it has passed the toxic on that stream.
 
-use gauntlet_network::Way;
+use gauntlet_network::Direction;
 
 use super::{ConductError, Conductor, InForce};
 use crate::history::What;
@@ -32,11 +32,11 @@ impl Conductor<'_> {
         for toxic in toxics {
             names.push(path.add(toxic).await.map_err(failed)?);
         }
-        let ways: Vec<Way> = toxics
+        let ways: Vec<Direction> = toxics
             .iter()
             .map(|t| match t.stream {
-                Stream::Upstream => Way::ToBroker,
-                Stream::Downstream => Way::ToClient,
+                Stream::Upstream => Direction::ToBroker,
+                Stream::Downstream => Direction::ToClient,
             })
             .collect();
         self.tap.poisoned(index, ways, format!("{} of Toxiproxy", names.join(" and ")));

@@ -3,7 +3,7 @@
 //! Owns the event types and their file format (JSONL, version in the plan beside it). It does not
 //! own what they mean: [`ledger`](super::ledger) folds them, the checkers judge them.
 
-use gauntlet_network::{End, Frame, Way};
+use gauntlet_network::{Direction, End, Frame};
 use serde::{Deserialize, Serialize};
 
 use super::load::Waiter;
@@ -210,7 +210,7 @@ pub enum What {
         /// Which tap: the subject's (`client`) or the broker's end.
         end: End,
         /// The direction it travels.
-        way: Way,
+        way: Direction,
         /// The frame.
         frame: Frame,
     },
@@ -221,7 +221,7 @@ pub enum What {
         /// Which tap.
         end: End,
         /// The direction.
-        way: Way,
+        way: Direction,
         /// How many bytes.
         bytes: u64,
         /// What is wrong with them.

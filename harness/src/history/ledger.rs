@@ -11,7 +11,7 @@ mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_network::{Args, End, Frame, Way};
+use gauntlet_network::{Args, Direction, End, Frame};
 
 use super::event::{Event, What};
 use super::load::Load;
@@ -266,18 +266,18 @@ impl Ledger {
         }
     }
 
-    fn frame(&mut self, conn: u64, end: End, way: Way, frame: &Frame, at: Mark) {
+    fn frame(&mut self, conn: u64, end: End, way: Direction, frame: &Frame, at: Mark) {
         let connection = self.connection(conn);
         match (end, way) {
-            (End::Client, Way::ToBroker) => connection.spoke.push(at),
-            (End::Client, Way::ToClient) => connection.heard = Some(at),
+            (End::Client, Direction::ToBroker) => connection.spoke.push(at),
+            (End::Client, Direction::ToClient) => connection.heard = Some(at),
             (End::Broker, _) => connection.tapped_at_broker = true,
         }
         if frame.channel == 0 {
             return self.connection_frame(conn, end, way, frame, at);
         }
         let key = (conn, frame.channel, end == End::Broker);
-        if way == Way::ToBroker && &*frame.name == "channel.open" {
+        if way == Direction::ToBroker && &*frame.name == "channel.open" {
             self.assembling.remove(&key);
             if end == End::Client {
                 self.current.insert(key, self.epochs.len());
@@ -289,7 +289,7 @@ impl Ledger {
         }
         let Some(&index) = self.current.get(&key) else { return };
         match (end, way) {
-            (End::Client, Way::ToBroker) => {
+            (End::Client, Direction::ToBroker) => {
                 if let Args::Declare { queue, exclusive: false, .. } = &frame.args
                     && !queue.is_empty()
                 {
@@ -299,20 +299,20 @@ impl Ledger {
                     self.let_go(index, tag);
                 }
             }
-            (End::Broker, Way::ToBroker) => {
+            (End::Broker, Direction::ToBroker) => {
                 if let Some(settlement) = self.epochs[index].reached_broker(frame, at) {
                     self.settled_at_broker(index, settlement);
                 }
             }
-            (End::Broker, Way::ToClient) => self.epochs[index].broker_said(frame, at),
-            (End::Client, Way::ToClient) => {
+            (End::Broker, Direction::ToClient) => self.epochs[index].broker_said(frame, at),
+            (End::Client, Direction::ToClient) => {
                 self.epochs[index].reached_client(frame, at);
                 self.publishes.answered(&mut self.copies, index, &frame.args, at);
             }
         }
         match way {
-            Way::ToClient => self.assemble(conn, end, index, frame, at),
-            Way::ToBroker => self.publish(conn, end, index, frame, at),
+            Direction::ToClient => self.assemble(conn, end, index, frame, at),
+            Direction::ToBroker => self.publish(conn, end, index, frame, at),
         }
     }
 
@@ -329,35 +329,35 @@ impl Ledger {
         self.copies.push(copy);
     }
 
-    fn connection_frame(&mut self, conn: u64, end: End, way: Way, frame: &Frame, at: Mark) {
+    fn connection_frame(&mut self, conn: u64, end: End, way: Direction, frame: &Frame, at: Mark) {
         let connection = self.connection(conn);
         match (end, way, &frame.args) {
-            (End::Client, Way::ToBroker, Args::TuneOk { heartbeat, .. }) => {
+            (End::Client, Direction::ToBroker, Args::TuneOk { heartbeat, .. }) => {
                 connection.heartbeat = Some(*heartbeat);
             }
-            (End::Client, Way::ToBroker, Args::Close { code, text, .. }) => {
+            (End::Client, Direction::ToBroker, Args::Close { code, text, .. }) => {
                 let close = (End::Client, *code, text.clone(), at);
                 connection.close.get_or_insert(close);
                 for epoch in self.epochs.iter_mut().filter(|e| e.conn == conn) {
                     epoch.client_over.get_or_insert(at);
                 }
             }
-            (End::Broker, Way::ToBroker, Args::Close { .. }) => {
+            (End::Broker, Direction::ToBroker, Args::Close { .. }) => {
                 connection.close_arrived.get_or_insert(at);
             }
-            (End::Broker, Way::ToClient, Args::Close { code, text, .. }) => {
+            (End::Broker, Direction::ToClient, Args::Close { code, text, .. }) => {
                 let close = (End::Broker, *code, text.clone(), at);
                 connection.close.get_or_insert(close);
                 for epoch in self.epochs.iter_mut().filter(|e| e.conn == conn) {
                     epoch.broker_over.get_or_insert(at);
                 }
             }
-            (End::Client, Way::ToClient, Args::Close { .. }) => {
+            (End::Client, Direction::ToClient, Args::Close { .. }) => {
                 for epoch in self.epochs.iter_mut().filter(|e| e.conn == conn) {
                     epoch.client_over.get_or_insert(at);
                 }
             }
-            (End::Broker, Way::ToClient, _) if &*frame.name == "connection.close-ok" => {
+            (End::Broker, Direction::ToClient, _) if &*frame.name == "connection.close-ok" => {
                 // What came after the request is not known to have been read.
                 let asked = connection.close_arrived.unwrap_or(at);
                 for epoch in self.epochs.iter_mut().filter(|e| e.conn == conn) {
@@ -369,14 +369,14 @@ impl Ledger {
                     epoch.broker_over.get_or_insert(at);
                 }
             }
-            (End::Client, Way::ToClient, _) if &*frame.name == "connection.open-ok" => {
+            (End::Client, Direction::ToClient, _) if &*frame.name == "connection.open-ok" => {
                 connection.opened.get_or_insert(at);
             }
             _ => {}
         }
     }
 
-    /// Pairs a basic.deliver (or get-ok) with its header and bodies; it counts when the last octet passed.
+    /// Pairs a basic.deliver (or get-ok) with its header and bodies; it counts when the last byte passed.
     fn assemble(&mut self, conn: u64, end: End, epoch: usize, frame: &Frame, at: Mark) {
         let key = (conn, frame.channel, end == End::Broker);
         match (&*frame.name, &frame.args) {

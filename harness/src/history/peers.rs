@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
 use super::event::{Event, Owner, What};
 
@@ -108,7 +108,9 @@ impl Peers {
 
 /// Whether what a client sent shows that it is the subject; `other` is the process where one is known that is not.
 fn proves(what: &What, other: Option<u32>, vhost: Option<&str>) -> bool {
-    let What::Wire { end: End::Client, way: Way::ToBroker, frame, .. } = what else { return false };
+    let What::Wire { end: End::Client, way: Direction::ToBroker, frame, .. } = what else {
+        return false;
+    };
     match (&frame.args, other) {
         (Args::Open { vhost: opened }, Some(_)) => vhost == Some(&**opened),
         (_, None) => &*frame.name == "protocol-header",
@@ -119,7 +121,7 @@ fn proves(what: &What, other: Option<u32>, vhost: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::history::Ending;
     use crate::history::ledger::Ledger;
 
@@ -131,19 +133,19 @@ mod tests {
         Owner::Subject { pid: 1, copy: Some(1) }
     }
 
-    fn tale() -> Tale {
-        let mut tale = Tale::new();
+    fn tale() -> HistoryBuilder {
+        let mut tale = HistoryBuilder::new();
         tale.what(What::VhostTold { vhost: "/".into() });
         tale
     }
 
-    fn greets(tale: &mut Tale, conn: u64) {
-        tale.passes(conn, Way::ToBroker, 0, "protocol-header", Args::None);
+    fn greets(tale: &mut HistoryBuilder, conn: u64) {
+        tale.passes(conn, Direction::ToBroker, 0, "protocol-header", Args::None);
     }
 
     /// Which connections count, in the ledger and in what the checkers are shown: the two agree.
     #[track_caller]
-    fn check(tale: &mut Tale, expect: &[u64]) {
+    fn check(tale: &mut HistoryBuilder, expect: &[u64]) {
         let (_, history) = tale.told();
         let ledger = Ledger::of(history.events());
         assert_eq!(ledger.connections.keys().copied().collect::<Vec<_>>(), expect);
@@ -185,7 +187,7 @@ mod tests {
         for owner in [other(7), Owner::Gone, Owner::Unknown] {
             let mut tale = tale();
             tale.what(What::Peer { conn: 1, owner }).what(What::Accepted { conn: 1 });
-            let (end, way, why) = (End::Client, Way::ToBroker, "not AMQP".to_owned());
+            let (end, way, why) = (End::Client, Direction::ToBroker, "not AMQP".to_owned());
             tale.what(What::Garbage { conn: 1, end, way, bytes: 18, why });
             check(&mut tale, &[]);
         }
@@ -210,7 +212,7 @@ mod tests {
         check(&mut greeted, &[]);
 
         for (vhost, counts) in [("/", true), ("elsewhere", false)] {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             tale.what(What::VhostTold { vhost: vhost.into() });
             // It opens "/".
             tale.what(What::Peer { conn: 1, owner: other(7) }).connect(1, 10).consume(1, 1, 8);
@@ -235,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_history_without_owners_has_connections_of_the_subject_only() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.what(What::Accepted { conn: 1 }).rst(1).connect(2, 10);
         check(&mut tale, &[1, 2]);
     }

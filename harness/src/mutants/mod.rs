@@ -17,7 +17,7 @@ mod odd;
 mod resurrects;
 mod silence_unnoticed;
 
-use crate::subject::{Entrant, Promises};
+use crate::subject::{Promises, SubjectSpec};
 use defect::Defect;
 
 /// A consumer with one bad habit.
@@ -34,12 +34,12 @@ pub struct Mutant {
     /// The checker that must fail it there.
     pub checker: &'static str,
     /// Makes it.
-    pub make: fn() -> Entrant,
+    pub make: fn() -> SubjectSpec,
 }
 
 /// The consumer without a bad habit. Nothing may be found wrong with it.
-pub fn control() -> Entrant {
-    entrant("control", Defect::None)
+pub fn control() -> SubjectSpec {
+    subject_spec("control", Defect::None)
 }
 
 /// A consumer that is odd, and right.
@@ -50,7 +50,7 @@ pub struct Innocent {
     /// What is odd about it, in one sentence.
     pub habit: &'static str,
     /// Makes it.
-    pub make: fn() -> Entrant,
+    pub make: fn() -> SubjectSpec,
 }
 
 /// Consumers that do things in another way than most, and lose nothing by it. Nothing may be found wrong with them.
@@ -58,40 +58,40 @@ pub const INNOCENTS: &[Innocent] = &[
     Innocent {
         name: "retries-by-copy",
         habit: "publishes what failed to the same queue again, and acks when that is confirmed",
-        make: || entrant("retries-by-copy", Defect::RetriesByCopy),
+        make: || subject_spec("retries-by-copy", Defect::RetriesByCopy),
     },
     Innocent {
         name: "delays-by-copy",
         habit: "the same, by way of a queue that gives it back after a while",
-        make: || entrant("delays-by-copy", Defect::DelaysByCopy),
+        make: || subject_spec("delays-by-copy", Defect::DelaysByCopy),
     },
     Innocent {
         name: "sets-aside",
         habit: "publishes what failed to a queue of its own, and acks when that is confirmed",
-        make: || entrant("sets-aside", Defect::SetsAside),
+        make: || subject_spec("sets-aside", Defect::SetsAside),
     },
     Innocent {
         name: "rejects",
         habit: "rejects what failed, which goes to the dead-letter queue",
-        make: || entrant("rejects", Defect::Rejects),
+        make: || subject_spec("rejects", Defect::Rejects),
     },
     Innocent {
         name: "polls",
         habit: "polls with basic.get instead of subscribing",
-        make: || entrant("polls", Defect::Polls),
+        make: || subject_spec("polls", Defect::Polls),
     },
     Innocent {
         name: "listens-to-control",
         habit: "listens to an exclusive queue of its own without acknowledgements, beside the work",
-        make: || entrant("listens-to-control", Defect::ListensToControl),
+        make: || subject_spec("listens-to-control", Defect::ListensToControl),
     },
     Innocent {
         name: "own-prefetch",
         habit: "asks for another prefetch than it is told, and does not promise to keep to that",
         make: || {
-            let entrant = entrant("own-prefetch", Defect::OwnPrefetch);
-            let promises = Promises { prefetch: false, ..entrant.promises.clone() };
-            Entrant { promises, ..entrant }
+            let subject_spec = subject_spec("own-prefetch", Defect::OwnPrefetch);
+            let promises = Promises { prefetch: false, ..subject_spec.promises.clone() };
+            SubjectSpec { promises, ..subject_spec }
         },
     },
 ];
@@ -102,10 +102,10 @@ pub fn find(name: &str) -> Option<&'static Mutant> {
 }
 
 /// All mutants promise what the control promises.
-fn entrant(name: &str, defect: Defect) -> Entrant {
+fn subject_spec(name: &str, defect: Defect) -> SubjectSpec {
     let promises =
         Promises { reports_attempts: true, backoff: Some(body::backoff()), ..Promises::all() };
-    Entrant::new(name, promises, move |job| body::run(job, defect))
+    SubjectSpec::new(name, promises, move |job| body::run(job, defect))
 }
 
 /// The catalogue.
@@ -116,7 +116,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "lapin#222, go-rabbitmq#47, watermill-amqp#30",
         scenario: "rst-idle",
         checker: "I12",
-        make: || entrant("never-reconnects", Defect::NeverReconnects),
+        make: || subject_spec("never-reconnects", Defect::NeverReconnects),
     },
     Mutant {
         name: "reconnects-twice",
@@ -124,7 +124,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "amqplib#25, amqplib#271, lyra#75",
         scenario: "rst-load",
         checker: "I17",
-        make: || entrant("reconnects-twice", Defect::ReconnectsTwice),
+        make: || subject_spec("reconnects-twice", Defect::ReconnectsTwice),
     },
     Mutant {
         name: "panics-on-loss",
@@ -132,7 +132,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "amqplib#557, amqplib#338, go-rabbitmq#5",
         scenario: "rst-idle",
         checker: "I20",
-        make: || entrant("panics-on-loss", Defect::PanicsOnLoss),
+        make: || subject_spec("panics-on-loss", Defect::PanicsOnLoss),
     },
     Mutant {
         name: "transient-fatal",
@@ -140,7 +140,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "spring-amqp#2027, bunny#740, lyra#28",
         scenario: "refuse",
         checker: "I22",
-        make: || entrant("transient-fatal", Defect::TransientFatal),
+        make: || subject_spec("transient-fatal", Defect::TransientFatal),
     },
     Mutant {
         name: "auth-retry",
@@ -148,7 +148,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "EasyNetQ#1621",
         scenario: "wrong-password",
         checker: "I22",
-        make: || entrant("auth-retry", Defect::AuthRetry),
+        make: || subject_spec("auth-retry", Defect::AuthRetry),
     },
     Mutant {
         name: "hot-loop",
@@ -156,7 +156,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "opencti#13763, pika#233",
         scenario: "accept-then-close",
         checker: "I13",
-        make: || entrant("hot-loop", Defect::HotLoop),
+        make: || subject_spec("hot-loop", Defect::HotLoop),
     },
     Mutant {
         name: "no-handshake-deadline",
@@ -164,7 +164,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "java#65, bunny#745, py-amqp#398",
         scenario: "silent-start",
         checker: "I12",
-        make: || entrant("no-handshake-deadline", Defect::NoHandshakeDeadline),
+        make: || subject_spec("no-handshake-deadline", Defect::NoHandshakeDeadline),
     },
     Mutant {
         name: "heartbeats-off",
@@ -172,7 +172,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "pika#1046, php-amqplib#1029",
         scenario: "slow-handler",
         checker: "I15",
-        make: || entrant("heartbeats-off", Defect::HeartbeatsOff),
+        make: || subject_spec("heartbeats-off", Defect::HeartbeatsOff),
     },
     Mutant {
         name: "deaf-heartbeats",
@@ -180,7 +180,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "pika#93, php-amqplib#725",
         scenario: "slow-handler",
         checker: "I15",
-        make: || entrant("deaf-heartbeats", Defect::DeafHeartbeats),
+        make: || subject_spec("deaf-heartbeats", Defect::DeafHeartbeats),
     },
     Mutant {
         name: "silence-unnoticed",
@@ -188,7 +188,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "php-amqplib#762, php-amqplib#792",
         scenario: "blackhole-to-client",
         checker: "I16",
-        make: || entrant("silence-unnoticed", Defect::SilenceUnnoticed),
+        make: || subject_spec("silence-unnoticed", Defect::SilenceUnnoticed),
     },
     Mutant {
         name: "qos-forgotten",
@@ -196,7 +196,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "smallrye-reactive-messaging#2084",
         scenario: "rst-load",
         checker: "I8",
-        make: || entrant("qos-forgotten", Defect::QosForgotten),
+        make: || subject_spec("qos-forgotten", Defect::QosForgotten),
     },
     Mutant {
         name: "multiplies-prefetch",
@@ -204,7 +204,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "no report in BUGS: basic.qos is of a consumer, and taken for one of the connection",
         scenario: "stop-in-flight",
         checker: "I8",
-        make: || entrant("multiplies-prefetch", Defect::MultipliesPrefetch),
+        make: || subject_spec("multiplies-prefetch", Defect::MultipliesPrefetch),
     },
     Mutant {
         name: "forgets-worker",
@@ -212,7 +212,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "spring-amqp#637, go-rabbitmq#137",
         scenario: "rst-load",
         checker: "I17",
-        make: || entrant("forgets-worker", Defect::ForgetsWorker),
+        make: || subject_spec("forgets-worker", Defect::ForgetsWorker),
     },
     Mutant {
         name: "server-cancel-ignored",
@@ -220,7 +220,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "aio-pika#334, amqplib#736",
         scenario: "queue-redeclared",
         checker: "I12",
-        make: || entrant("server-cancel-ignored", Defect::ServerCancelIgnored),
+        make: || subject_spec("server-cancel-ignored", Defect::ServerCancelIgnored),
     },
     Mutant {
         name: "wedges",
@@ -228,7 +228,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "MassTransit#2072",
         scenario: "steady",
         checker: "I7",
-        make: || entrant("wedges", Defect::Wedges),
+        make: || subject_spec("wedges", Defect::Wedges),
     },
     Mutant {
         name: "no-dedup",
@@ -236,7 +236,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "broadway_rabbitmq#6, celery#4671",
         scenario: "cut-deliver-ack",
         checker: "I11",
-        make: || entrant("no-dedup", Defect::NoDedup),
+        make: || subject_spec("no-dedup", Defect::NoDedup),
     },
     Mutant {
         name: "skips-redelivered",
@@ -244,7 +244,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "no report in BUGS: the flag only says that it may have been seen",
         scenario: "cut-frame-header",
         checker: "I11",
-        make: || entrant("skips-redelivered", Defect::SkipsRedelivered),
+        make: || subject_spec("skips-redelivered", Defect::SkipsRedelivered),
     },
     Mutant {
         name: "auto-ack",
@@ -252,7 +252,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "ruby-amqp/amqp#187",
         scenario: "stop-in-flight",
         checker: "I1",
-        make: || entrant("auto-ack", Defect::AutoAck),
+        make: || subject_spec("auto-ack", Defect::AutoAck),
     },
     Mutant {
         name: "early-ack",
@@ -260,7 +260,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "ruby-amqp/amqp#187, enqueue-dev#1165",
         scenario: "steady",
         checker: "I5",
-        make: || entrant("early-ack", Defect::EarlyAck),
+        make: || subject_spec("early-ack", Defect::EarlyAck),
     },
     Mutant {
         name: "double-ack",
@@ -268,7 +268,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "bunny#681, node-amqp-connection-manager#294 (what a 406 then sets off)",
         scenario: "steady",
         checker: "I4",
-        make: || entrant("double-ack", Defect::DoubleAck),
+        make: || subject_spec("double-ack", Defect::DoubleAck),
     },
     Mutant {
         name: "forgets-ack",
@@ -276,7 +276,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "rabbot#174, MassTransit#2072",
         scenario: "steady",
         checker: "I7",
-        make: || entrant("forgets-ack", Defect::ForgetsAck),
+        make: || subject_spec("forgets-ack", Defect::ForgetsAck),
     },
     Mutant {
         name: "ack-multiple",
@@ -284,7 +284,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "rabbot#174 and its opposite",
         scenario: "steady",
         checker: "I6",
-        make: || entrant("ack-multiple", Defect::AckMultiple),
+        make: || subject_spec("ack-multiple", Defect::AckMultiple),
     },
     Mutant {
         name: "stale-tag",
@@ -292,7 +292,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "bunny#142, dotnet#200, EasyNetQ#1329, amqpextra#74",
         scenario: "cut-deliver-ack",
         checker: "I3",
-        make: || entrant("stale-tag", Defect::StaleTag),
+        make: || subject_spec("stale-tag", Defect::StaleTag),
     },
     Mutant {
         name: "leaks-connection",
@@ -300,7 +300,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "NServiceBus.RabbitMQ#1115, dart_amqp#87",
         scenario: "queue-redeclared",
         checker: "I17",
-        make: || entrant("leaks-connection", Defect::LeaksConnection),
+        make: || subject_spec("leaks-connection", Defect::LeaksConnection),
     },
     Mutant {
         name: "leaks-tasks",
@@ -308,7 +308,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "streamdal/rabbit#27, lapin#283",
         scenario: "leaks",
         checker: "I18",
-        make: || entrant("leaks-tasks", Defect::LeaksTasks),
+        make: || subject_spec("leaks-tasks", Defect::LeaksTasks),
     },
     Mutant {
         name: "leaks-threads",
@@ -316,7 +316,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "march_hare#64",
         scenario: "leaks",
         checker: "I18",
-        make: || entrant("leaks-threads", Defect::LeaksThreads),
+        make: || subject_spec("leaks-threads", Defect::LeaksThreads),
     },
     Mutant {
         name: "leaks-sockets",
@@ -324,7 +324,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "bunny#115, haigha#95",
         scenario: "leaks",
         checker: "I18",
-        make: || entrant("leaks-sockets", Defect::LeaksSockets),
+        make: || subject_spec("leaks-sockets", Defect::LeaksSockets),
     },
     Mutant {
         name: "drops-in-flight",
@@ -332,7 +332,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "nsweeting/rabbit#102",
         scenario: "stop-in-flight",
         checker: "I19",
-        make: || entrant("drops-in-flight", Defect::DropsInFlight),
+        make: || subject_spec("drops-in-flight", Defect::DropsInFlight),
     },
     Mutant {
         name: "loses-prefetched",
@@ -340,7 +340,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "ruby-amqp/amqp#187",
         scenario: "stop-in-flight",
         checker: "I1",
-        make: || entrant("loses-prefetched", Defect::LosesPrefetched),
+        make: || subject_spec("loses-prefetched", Defect::LosesPrefetched),
     },
     Mutant {
         name: "keeps-consuming",
@@ -348,7 +348,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "nsweeting/rabbit#102",
         scenario: "stop-in-flight",
         checker: "I19",
-        make: || entrant("keeps-consuming", Defect::KeepsConsuming),
+        make: || subject_spec("keeps-consuming", Defect::KeepsConsuming),
     },
     Mutant {
         name: "stop-hangs",
@@ -356,7 +356,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "lapin#400, bunny#353, rascal#126",
         scenario: "stop-disconnected",
         checker: "I19",
-        make: || entrant("stop-hangs", Defect::StopHangs),
+        make: || subject_spec("stop-hangs", Defect::StopHangs),
     },
     Mutant {
         name: "second-stop-ignored",
@@ -364,7 +364,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "rascal#126",
         scenario: "second-stop",
         checker: "I20",
-        make: || entrant("second-stop-ignored", Defect::SecondStopIgnored),
+        make: || subject_spec("second-stop-ignored", Defect::SecondStopIgnored),
     },
     Mutant {
         name: "resurrects",
@@ -372,7 +372,7 @@ pub const MUTANTS: &[Mutant] = &[
         seen_in: "bunny#376, lyra#75",
         scenario: "steady",
         checker: "I32",
-        make: || entrant("resurrects", Defect::Resurrects),
+        make: || subject_spec("resurrects", Defect::Resurrects),
     },
 ];
 

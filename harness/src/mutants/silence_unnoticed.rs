@@ -81,10 +81,10 @@ async fn answer(
 }
 
 /// The length of the frame at the front, once it is there whole.
-fn whole(octets: &[u8]) -> Option<usize> {
-    let size = octets.get(3..HEADER)?;
-    let len = HEADER + size.iter().fold(0, |n, octet| n << 8 | usize::from(*octet)) + 1;
-    (octets.len() >= len).then_some(len)
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.get(3..HEADER)?;
+    let len = HEADER + size.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)) + 1;
+    (bytes.len() >= len).then_some(len)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use toxic::Toxic;
 
 use crate::broker::{Broker, RunId, is_of_the_dead, owned};
 
-/// A network that cannot be had, or does not do what it is asked. Every message completes "failed to ...".
+/// A network that is unavailable, or does not do what it is asked. Every message completes "failed to ...".
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The words given mean nothing.

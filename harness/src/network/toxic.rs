@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{CutHow, Fault, Way};
+use gauntlet_network::{CloseKind, Direction, Fault};
 
 use crate::scenario::{Step, Trigger};
 
@@ -47,7 +47,7 @@ pub enum Kind {
         /// More or less.
         jitter: u32,
     },
-    /// Of 1000 octets a second.
+    /// Of 1000 bytes a second.
     Bandwidth {
         /// How many.
         rate: u32,
@@ -57,7 +57,7 @@ pub enum Kind {
         /// How long.
         delay: u32,
     },
-    /// Octets, and microseconds between.
+    /// Bytes, and microseconds between.
     Slicer {
         /// In the mean.
         average_size: u32,
@@ -66,7 +66,7 @@ pub enum Kind {
         /// Between slices.
         delay: u32,
     },
-    /// Octets.
+    /// Bytes.
     LimitData {
         /// How many.
         bytes: u32,
@@ -117,7 +117,7 @@ fn of_fault(fault: &Fault) -> Option<Vec<Toxic>> {
             let delay = u32::try_from(pause.as_micros()).ok()?;
             (way, Kind::Slicer { average_size: size, size_variation: variation, delay })
         }
-        Fault::Limit { way, bytes, how: CutHow::Fin } => {
+        Fault::Limit { way, bytes, how: CloseKind::Fin } => {
             (way, Kind::LimitData { bytes: u32::try_from(bytes).ok()? })
         }
         Fault::SlowClose { delay } => (None, Kind::SlowClose { delay: millis(delay)? }),
@@ -125,8 +125,8 @@ fn of_fault(fault: &Fault) -> Option<Vec<Toxic>> {
     };
     let streams = match way {
         None => vec![Stream::Upstream, Stream::Downstream],
-        Some(Way::ToBroker) => vec![Stream::Upstream],
-        Some(Way::ToClient) => vec![Stream::Downstream],
+        Some(Direction::ToBroker) => vec![Stream::Upstream],
+        Some(Direction::ToClient) => vec![Stream::Downstream],
     };
     Some(streams.into_iter().map(|stream| Toxic { stream, kind }).collect())
 }

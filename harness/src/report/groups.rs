@@ -55,11 +55,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::judge::judge;
     use crate::suite::Played;
 
-    fn report(scenario: &str, tale: &mut Tale) -> RunReport {
+    fn report(scenario: &str, tale: &mut HistoryBuilder) -> RunReport {
         let (plan, history) = tale.told();
         let judgement = judge(&plan, &history);
         RunReport {
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn scenarios_that_fail_for_the_same_reason_are_one_group() {
-        let never = report("a", &mut Tale::new());
-        let idle = report("b", Tale::new().connect(1, 10));
-        let again = report("c", &mut Tale::new());
+        let never = report("a", &mut HistoryBuilder::new());
+        let idle = report("b", HistoryBuilder::new().connect(1, 10));
+        let again = report("c", &mut HistoryBuilder::new());
         let names = |groups: Vec<Vec<&RunReport>>| -> Vec<String> {
             let of = |group: Vec<&RunReport>| {
                 group.iter().map(|r| r.scenario.as_str()).collect::<Vec<_>>().join(" ")
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_preflight_is_told_once_for_all_that_it_kept_from_being_played() {
-        let preflight = Arc::new(report("preflight", &mut Tale::new()));
+        let preflight = Arc::new(report("preflight", &mut HistoryBuilder::new()));
         let kept = |name: &str| {
             let outcome = RunOutcome::NotPlayed(preflight.clone());
             Arc::new(RunReport { scenario: name.into(), outcome, ..(*preflight).clone() })

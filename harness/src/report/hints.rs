@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
 use super::busy::busy;
 use crate::history::{SubjectEnd, What};
@@ -152,8 +152,8 @@ impl Seen {
         }
         let What::Wire { end: End::Client, way, frame, .. } = what else { return };
         match (way, &frame.args) {
-            (Way::ToClient, _) if &*frame.name == "connection.open-ok" => self.opened = true,
-            (Way::ToBroker, Args::Consume { queue, .. } | Args::Get { queue, .. }) => {
+            (Direction::ToClient, _) if &*frame.name == "connection.open-ok" => self.opened = true,
+            (Direction::ToBroker, Args::Consume { queue, .. } | Args::Get { queue, .. }) => {
                 self.asked = true;
                 self.no_ack |= matches!(frame.args, Args::Consume { no_ack: true, .. });
                 // An empty name is the queue declared last on the channel.
@@ -161,15 +161,15 @@ impl Seen {
                     self.consumed.insert(queue.clone());
                 }
             }
-            (Way::ToBroker, Args::Qos { prefetch_count, .. }) => {
+            (Direction::ToBroker, Args::Qos { prefetch_count, .. }) => {
                 self.prefetch = Some(*prefetch_count)
             }
-            (Way::ToClient, Args::Close { code, text, .. })
+            (Direction::ToClient, Args::Close { code, text, .. })
                 if LOGIN.contains(code) && &*frame.name == "connection.close" =>
             {
                 self.refused.get_or_insert_with(|| text.clone());
             }
-            (Way::ToClient, Args::Close { code: 406, text, class, method })
+            (Direction::ToClient, Args::Close { code: 406, text, class, method })
                 if (*class, *method) == DECLARE =>
             {
                 // The rest says where, and what it is instead.
@@ -184,12 +184,12 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
     use crate::judge::judge;
     use crate::subject::Promises;
 
     /// What is said of a command whose run was this.
-    fn said(tale: &mut Tale) -> Vec<String> {
+    fn said(tale: &mut HistoryBuilder) -> Vec<String> {
         tale.promises = Promises { prefetch: true, ..Promises::of_a_process() };
         let (plan, history) = tale.told();
         let plan = crate::plan::Plan { command: Some("worker".into()), ..plan };
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn only(tale: &mut Tale, words: &str) {
+    fn only(tale: &mut HistoryBuilder, words: &str) {
         let said = said(tale);
         assert!(matches!(&*said, [hint] if hint.contains(words)), "{said:?}");
     }
@@ -210,55 +210,61 @@ mod tests {
 
     #[test]
     fn how_far_a_subject_came_that_did_not_work() {
-        only(&mut Tale::new(), "nothing ever connected");
-        only(Tale::new().publish(0).connect(1, 10), "no basic.consume was seen");
-        let mut tale = Tale::new();
+        only(&mut HistoryBuilder::new(), "nothing ever connected");
+        only(HistoryBuilder::new().publish(0).connect(1, 10), "no basic.consume was seen");
+        let mut tale = HistoryBuilder::new();
         tale.publish(0).connect(1, 10);
-        tale.passes(1, Way::ToBroker, 1, "basic.consume", consumes("orders"));
+        tale.passes(1, Direction::ToBroker, 1, "basic.consume", consumes("orders"));
         only(&mut tale, "it consumes the queue `orders`, and the messages are in `work`");
-        let mut tale = Tale::new();
-        tale.publish(0).connect(1, 10).passes(1, Way::ToBroker, 1, "basic.consume", consumes(""));
+        let mut tale = HistoryBuilder::new();
+        tale.publish(0).connect(1, 10).passes(
+            1,
+            Direction::ToBroker,
+            1,
+            "basic.consume",
+            consumes(""),
+        );
         assert_eq!(said(&mut tale), [""; 0]);
     }
 
     #[test]
     fn a_command_that_cannot_be_executed() {
         let how = SubjectEnd::Failed("it cannot be executed: Exec format error".into());
-        only(Tale::new().what(What::SubjectEnded { how }), "(chmod +x)");
+        only(HistoryBuilder::new().what(What::SubjectEnded { how }), "(chmod +x)");
     }
 
     #[test]
     fn a_login_that_is_refused() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let text = "ACCESS_REFUSED - Login was refused";
         let refused = Args::Close { code: 403, text: text.into(), class: 0, method: 0 };
         tale.publish(0).what(What::Accepted { conn: 1 });
-        tale.passes(1, Way::ToClient, 0, "connection.close", refused);
+        tale.passes(1, Direction::ToClient, 0, "connection.close", refused);
         only(&mut tale, &format!("the broker refuses its login ({text})"));
     }
 
     #[test]
     fn a_declare_refused_for_its_arguments() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let text =
             "PRECONDITION_FAILED - inequivalent arg 'x-dead-letter-exchange' for queue 'work'";
         let said = format!("{text} in vhost 'gauntlet-0': received none but current is the value");
         let refused = Args::Close { code: 406, text: said, class: 50, method: 10 };
         tale.publish(0).connect(1, 10).consume(1, 1, 8);
-        tale.passes(1, Way::ToClient, 2, "channel.close", refused);
+        tale.passes(1, Direction::ToClient, 2, "channel.close", refused);
         only(&mut tale, &format!("({text})"));
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let refused = Args::Close { code: 406, text: text.into(), class: 50, method: 10 };
-        tale.publish(0).connect(1, 10).passes(1, Way::ToClient, 1, "channel.close", refused);
+        tale.publish(0).connect(1, 10).passes(1, Direction::ToClient, 1, "channel.close", refused);
         only(&mut tale, text);
     }
 
     #[test]
     fn a_prefetch_of_its_own_and_reports_that_come_late() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 100).served(1, 1, 1, 0);
         only(&mut tale, "a prefetch of 100");
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
         tale.publish(0).deliver(1, 1, 1, 0).ack(1, 1, 1).handle(0, true);
         only(&mut tale, "print `handled ID` before the ack, and flush it");
@@ -268,16 +274,16 @@ mod tests {
     fn how_it_ended_and_what_it_left() {
         let ended = |asked, how: &str| What::ProcessEnded { copy: 1, how: how.into(), asked };
         only(
-            Tale::new().what(ended(false, "exit code 1")),
+            HistoryBuilder::new().what(ended(false, "exit code 1")),
             "it ended before it connected (exit code 1)",
         );
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).what(ended(false, "exit code 0"));
         only(
             tale.what(What::LeftBehind { processes: vec!["7".into()] }),
             "run it in the foreground",
         );
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
         tale.what(ended(true, "killed by signal 15 (SIGTERM)"));
         assert_eq!(said(&mut tale), [""; 0]);
@@ -294,20 +300,26 @@ mod tests {
 
     #[test]
     fn acks_that_are_not_asked_for() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let (queue, consumer_tag) = ("work".to_owned(), "c".to_owned());
         let consume = Args::Consume { queue, consumer_tag, no_ack: true, exclusive: false };
-        tale.publish(0).connect(1, 10).passes(1, Way::ToBroker, 1, "channel.open", Args::None);
-        tale.passes(1, Way::ToClient, 1, "channel.open-ok", Args::None);
-        tale.passes(1, Way::ToBroker, 1, "basic.consume", consume);
+        tale.publish(0).connect(1, 10).passes(
+            1,
+            Direction::ToBroker,
+            1,
+            "channel.open",
+            Args::None,
+        );
+        tale.passes(1, Direction::ToClient, 1, "channel.open-ok", Args::None);
+        tale.passes(1, Direction::ToBroker, 1, "basic.consume", consume);
         let ok = Args::ConsumeOk { consumer_tag: "c".into() };
-        tale.passes(1, Way::ToClient, 1, "basic.consume-ok", ok).deliver(1, 1, 1, 0);
+        tale.passes(1, Direction::ToClient, 1, "basic.consume-ok", ok).deliver(1, 1, 1, 0);
         only(&mut tale, "--at-most-once");
     }
 
     #[test]
     fn nothing_of_what_passed_and_each_hint_once() {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
         tale.served(1, 1, 1, 0).stops(1);
         tale.promises = Promises::of_a_process();
@@ -315,7 +327,7 @@ mod tests {
         let mut judgement = judge(&plan, &history);
         judgement.verdict = Verdict::Pass;
         assert_eq!(of(&Played { plan, history, judgement }), [""; 0]);
-        let (plan, history) = Tale::new().told();
+        let (plan, history) = HistoryBuilder::new().told();
         let plan = crate::plan::Plan { command: Some("worker".into()), ..plan };
         let judgement = judge(&plan, &history);
         let played = Played { plan, history, judgement };

@@ -56,12 +56,12 @@ fn note(history: &History, seen: &mut BTreeMap<String, usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::Tale;
+    use crate::checkers::testing::HistoryBuilder;
 
     #[test]
     fn strangers_are_counted_by_who_they_were() {
         let told_of = |owners: &[Owner]| {
-            let mut tale = Tale::new();
+            let mut tale = HistoryBuilder::new();
             for (conn, owner) in (1..).zip(owners) {
                 let owner = owner.clone();
                 tale.what(What::Peer { conn, owner }).what(What::Accepted { conn }).rst(conn);

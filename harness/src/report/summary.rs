@@ -133,7 +133,7 @@ pub fn counted(n: usize, what: &str) -> String {
 /// What each checker found, a line each, in the order of the catalogue.
 pub fn findings(judgement: &Judgement) -> String {
     let line = |f: &Finding| {
-        let outcome = f.outcome.verdict().map_or("not at stake".to_owned(), |v| v.to_string());
+        let outcome = f.outcome.verdict().map_or("not applicable".to_owned(), |v| v.to_string());
         format!("    {outcome:<12} {:<4} {:<22} {}", f.checker, name_of(f), f.summary)
     };
     judgement.findings.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -2,7 +2,7 @@
 //!
 //! Owns how an event is worded and which are left out. It judges nothing and prints nothing.
 
-use gauntlet_network::{End, Frame, Way};
+use gauntlet_network::{Direction, End, Frame};
 
 use crate::history::{Ending, Event, History, Moment, Owner, SubjectEnd, What};
 
@@ -109,7 +109,7 @@ fn same(near: &Event, far: &Event) -> bool {
     }
 }
 
-fn frame(event: &Event) -> Option<(u64, End, Way, &Frame)> {
+fn frame(event: &Event) -> Option<(u64, End, Direction, &Frame)> {
     match &event.what {
         What::Wire { conn, end, way, frame } => Some((*conn, *end, *way, frame)),
         _ => None,
@@ -156,7 +156,7 @@ fn parts(what: &What) -> (String, Option<u64>, String) {
             return (format!("{way} {}", tap(*end)), Some(*conn), frame.to_string());
         }
         What::Garbage { conn, end, way, bytes, why } => {
-            let text = format!("{bytes} octets that are not AMQP: {why}");
+            let text = format!("{bytes} bytes that are not AMQP: {why}");
             return (format!("{way} {}", tap(*end)), Some(*conn), text);
         }
         What::VhostTold { vhost } => {
@@ -308,7 +308,7 @@ mod tests {
             self
         }
 
-        fn frame(self, ms: u64, end: End, way: Way, name: &'static str) -> Made {
+        fn frame(self, ms: u64, end: End, way: Direction, name: &'static str) -> Made {
             let frame = Frame {
                 channel: 1,
                 name: FrameName::parse(name).expect("known"),
@@ -332,11 +332,11 @@ mod tests {
         let trace = Made(Vec::new())
             .what(0, What::Phase { phase: Phase::Faults })
             .what(1, What::Accepted { conn: 1 })
-            .frame(2, End::Client, Way::ToBroker, "channel.open")
-            .frame(2, End::Broker, Way::ToBroker, "channel.open")
-            .frame(3, End::Broker, Way::ToClient, "channel.open-ok")
+            .frame(2, End::Client, Direction::ToBroker, "channel.open")
+            .frame(2, End::Broker, Direction::ToBroker, "channel.open")
+            .frame(3, End::Broker, Direction::ToClient, "channel.open-ok")
             .what(12, What::Fired { step: 0, conn: Some(1), note: "rst".into() })
-            .frame(13, End::Client, Way::ToClient, "channel.open-ok")
+            .frame(13, End::Client, Direction::ToClient, "channel.open-ok")
             .what(1234, What::HandlerEnded { id: 7, ok: false })
             .render(&[5], 99);
         insta::assert_snapshot!(trace, @r"
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn a_run_of_frames_folds_with_the_same_run_at_the_other_end_only() {
         let run = |made: Made, end, names: [&'static str; 3]| {
-            names.into_iter().fold(made, |m, name| m.frame(1, end, Way::ToClient, name))
+            names.into_iter().fold(made, |m, name| m.frame(1, end, Direction::ToClient, name))
         };
         let names = ["basic.deliver", "header", "body"];
         let made = run(run(Made(Vec::new()), End::Broker, names), End::Client, names);

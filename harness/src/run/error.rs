@@ -6,7 +6,7 @@ use crate::conductor::ConductError;
 use crate::network::NetworkError;
 use crate::subject::HostError;
 
-/// The environment could not be had, or failed under the run. Never the subject's fault.
+/// The environment was unavailable, or failed under the run. Never the subject's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Broker.
@@ -14,7 +14,7 @@ pub enum RunError {
     Broker(#[from] BrokerError),
     /// The harness's own session.
     #[error(transparent)]
-    Backstage(#[from] BackstageError),
+    AdminSession(#[from] BackstageError),
     /// The schedule.
     #[error(transparent)]
     Conduct(#[from] ConductError),

@@ -9,7 +9,7 @@ mod words;
 
 use std::time::Duration;
 
-use gauntlet_network::{Edge, Fault, Way};
+use gauntlet_network::{Direction, Edge, Fault};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::BrokerSpec;
@@ -116,7 +116,7 @@ pub struct Workload {
     /// Messages per second until the faults are healed; without it, and from then on, as fast as they are
     /// confirmed.
     pub rate: Option<f64>,
-    /// Octets of each body.
+    /// Bytes of each body.
     pub body: u32,
 }
 
@@ -226,13 +226,13 @@ pub enum Trigger {
     /// At a point in the protocol, counted over all the subject's connections from when the step is reached.
     Frame {
         /// Direction.
-        way: Way,
+        way: Direction,
         /// Method name, `header`, `body`, `heartbeat` or `*`.
         name: String,
         /// Which one, from 1.
         #[serde(default = "once")]
         nth: u32,
-        /// Before it, after it, or `{ inside = n }` octets into it.
+        /// Before it, after it, or `{ inside = n }` bytes into it.
         edge: Edge,
     },
 }

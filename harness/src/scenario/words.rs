@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{CutHow, Edge, Fault, Side, Way};
+use gauntlet_network::{CloseKind, Direction, Edge, Fault, Side};
 
 use super::{BrokerFault, Step, SubjectFault, Trigger};
 
@@ -38,8 +38,8 @@ fn when(trigger: &Trigger) -> String {
                 Edge::After => "after".into(),
             };
             let way = match way {
-                Way::ToBroker => "to the broker",
-                Way::ToClient => "to the subject",
+                Direction::ToBroker => "to the broker",
+                Direction::ToClient => "to the subject",
             };
             format!("{edge} {name} number {nth} {way}")
         }
@@ -72,7 +72,7 @@ fn of_broker(fault: &BrokerFault) -> String {
         BrokerFault::Kill => "the broker is killed and started again".into(),
         BrokerFault::CloseConnections => "the broker closes all connections".into(),
         BrokerFault::CancelConsumers => "the broker cancels the consumers".into(),
-        BrokerFault::RedeclareQueue => "the queue is deleted and declared anew".into(),
+        BrokerFault::RedeclareQueue => "the queue is deleted and redeclared".into(),
         BrokerFault::DeleteQueue => "the queue is deleted".into(),
         BrokerFault::MemoryAlarm => "the broker's memory alarm".into(),
         BrokerFault::ConsumerTimeout(timeout) => {
@@ -100,11 +100,11 @@ fn fault_in_words(fault: &Fault) -> String {
             format!("latency of {} give or take {}{}", time(*delay), time(*jitter), along(*way))
         }
         Fault::Bandwidth { way, bytes_per_second } => {
-            format!("at most {bytes_per_second} octets a second{}", along(*way))
+            format!("at most {bytes_per_second} bytes a second{}", along(*way))
         }
-        Fault::Slice { way, size, .. } => format!("writes of {size} octets{}", along(*way)),
+        Fault::Slice { way, size, .. } => format!("writes of {size} bytes{}", along(*way)),
         Fault::Limit { way, bytes, how } => {
-            format!("{} after {bytes} octets{}", cut(*how), along(*way))
+            format!("{} after {bytes} bytes{}", cut(*how), along(*way))
         }
         Fault::SlowClose { delay } => format!("the end of the stream comes {} late", time(*delay)),
         Fault::Rst { side } => format!("reset (RST){}", towards(*side)),
@@ -123,9 +123,9 @@ fn fault_in_words(fault: &Fault) -> String {
         Fault::Drop => "the frame vanishes".into(),
         Fault::Hold { delay } => format!("the frame and what follows wait {}", time(*delay)),
         Fault::Corrupt { byte, xor } => {
-            format!("octet {byte} of the frame is XORed with {xor:#04x}")
+            format!("byte {byte} of the frame is XORed with {xor:#04x}")
         }
-        Fault::Truncate { keep } => format!("only the first {keep} octets of the frame pass"),
+        Fault::Truncate { keep } => format!("only the first {keep} bytes of the frame pass"),
         Fault::Toxic { way, toxic } => format!("Toxiproxy's {toxic:?}{}", along(*way)),
     }
 }
@@ -134,11 +134,11 @@ fn time(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn along(way: Option<Way>) -> &'static str {
+fn along(way: Option<Direction>) -> &'static str {
     match way {
         None => ", both ways",
-        Some(Way::ToBroker) => ", to the broker only",
-        Some(Way::ToClient) => ", to the subject only",
+        Some(Direction::ToBroker) => ", to the broker only",
+        Some(Direction::ToClient) => ", to the subject only",
     }
 }
 
@@ -150,9 +150,9 @@ fn towards(side: Side) -> &'static str {
     }
 }
 
-fn cut(how: CutHow) -> &'static str {
+fn cut(how: CloseKind) -> &'static str {
     match how {
-        CutHow::Fin => "closed (FIN)",
-        CutHow::Rst => "reset (RST)",
+        CloseKind::Fin => "closed (FIN)",
+        CloseKind::Rst => "reset (RST)",
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::inside::Inside;
 use super::process::{Fleet, Stage};
-use super::{Entrant, Job, Kind, Resources, count};
+use super::{Job, Kind, Resources, SubjectSpec, count};
 use crate::history::Recorder;
 use crate::tap::Reports;
 
@@ -41,15 +41,15 @@ impl HostError {
 impl Host {
     /// Starts the subject; its end is recorded when it comes.
     pub fn start(
-        entrant: &Entrant,
+        subject_spec: &SubjectSpec,
         job: Job,
         recorder: &Recorder,
         stage: &Stage<'_>,
     ) -> Result<Host, HostError> {
-        let failed = |source| HostError { name: entrant.name.clone(), source };
-        match &entrant.kind {
+        let failed = |source| HostError { name: subject_spec.name.clone(), source };
+        match &subject_spec.kind {
             Kind::Inside(subject) => {
-                Inside::start(&entrant.name, subject, job, recorder).map(Host::Inside)
+                Inside::start(&subject_spec.name, subject, job, recorder).map(Host::Inside)
             }
             Kind::Process(program) => Fleet::start(program, job, stage).map(Host::Fleet),
         }

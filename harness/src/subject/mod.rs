@@ -14,6 +14,7 @@ mod resources;
 mod url;
 mod work;
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,22 +31,29 @@ pub use work::{Job, Work};
 /// A subject's run: `Ok` when it stopped as asked, `Err` with the reason when it gave up.
 pub type Running = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// A consumer that Gauntlet can put through its scenarios. A closure from [`Job`] to a boxed future is one.
+/// A consumer that Gauntlet can put through its scenarios. An `async fn(Job) -> Result<(), E>` is one, where `E` is a string
+/// or any error that can be sent.
 pub trait Subject: Send + Sync + 'static {
     /// Consumes until `job.stop` is cancelled (then gracefully) or `job.abort` is (then at once).
     /// Handles every message by awaiting [`Job::handle`].
     fn run(&self, job: Job) -> Running;
 }
 
-impl<F: Fn(Job) -> Running + Send + Sync + 'static> Subject for F {
+impl<F, R, E> Subject for F
+where
+    F: Fn(Job) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
     fn run(&self, job: Job) -> Running {
-        self(job)
+        let running = self(job);
+        Box::pin(async move { running.await.map_err(|e| e.into().to_string()) })
     }
 }
 
 /// A subject with its name and what it promises.
 #[derive(Clone)]
-pub struct Entrant {
+pub struct SubjectSpec {
     /// Its name in reports.
     pub name: String,
     /// What it is held to.
@@ -63,15 +71,15 @@ pub enum Kind {
     Process(Program),
 }
 
-impl Entrant {
+impl SubjectSpec {
     /// A subject that is held to `promises`.
-    pub fn new(name: impl Into<String>, promises: Promises, subject: impl Subject) -> Entrant {
-        Entrant { name: name.into(), promises, kind: Kind::Inside(Arc::new(subject)) }
+    pub fn new(name: impl Into<String>, promises: Promises, subject: impl Subject) -> SubjectSpec {
+        SubjectSpec { name: name.into(), promises, kind: Kind::Inside(Arc::new(subject)) }
     }
 
     /// A command that is held to `promises`.
-    pub fn process(name: impl Into<String>, promises: Promises, program: Program) -> Entrant {
-        Entrant { name: name.into(), promises, kind: Kind::Process(program) }
+    pub fn process(name: impl Into<String>, promises: Promises, program: Program) -> SubjectSpec {
+        SubjectSpec { name: name.into(), promises, kind: Kind::Process(program) }
     }
 
     /// The command, where it is one.

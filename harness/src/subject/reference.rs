@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gauntlet_consumer::{Backoff, Consumer, Deadlines, Event, HandlerError, OnRefused, Shutdown};
 
-use super::{BackoffPromise, Entrant, Jitter, Job, Promises, Refused, Running};
+use super::{BackoffPromise, Jitter, Job, Promises, Refused, Running, SubjectSpec};
 
 /// Its name in reports.
 pub const NAME: &str = "reference";
@@ -23,7 +23,7 @@ const STABLE: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_secs(2);
 
 /// The reference consumer and what it promises.
-pub fn entrant() -> Entrant {
+pub fn subject_spec() -> SubjectSpec {
     let backoff = BackoffPromise {
         first_at_once: true,
         base: BACKOFF.base,
@@ -38,7 +38,7 @@ pub fn entrant() -> Entrant {
         refused: Refused::GivesUp,
         ..Promises::all()
     };
-    Entrant::new(NAME, promises, |job: Job| -> Running { Box::pin(run(job)) })
+    SubjectSpec::new(NAME, promises, |job: Job| -> Running { Box::pin(run(job)) })
 }
 
 async fn run(job: Job) -> Result<(), String> {

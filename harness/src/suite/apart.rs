@@ -1,4 +1,4 @@
-//! A bout played by the same program in a process of its own, and read back.
+//! A run played by the same program in a process of its own, and read back.
 //!
 //! The process ends in order when its standard input does: whether it is told to halt, or this process is killed.
 
@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin};
 use tokio_util::sync::CancellationToken;
 
-use super::{Apart, Bout, Played, RunOutcome};
+use super::{Apart, PlannedRun, Played, RunOutcome};
 use crate::broker::{BrokerSpec, Mark, RunId, make_root, remove_root_if_empty};
 use crate::judge::{judge, load};
 
@@ -19,17 +19,17 @@ const HALTS: Duration = Duration::from_secs(15);
 
 /// Plays it, and judges what it left in its directory.
 pub(super) async fn play(
-    bout: &Bout,
+    planned: &PlannedRun,
     broker: &BrokerSpec,
     make: Apart,
     (run, halt): (&RunId, &CancellationToken),
 ) -> RunOutcome {
     let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
-    let (dir, _kept) = match dir(bout, run) {
+    let (dir, _kept) = match dir(planned, run) {
         Ok(dir) => dir,
         Err(e) => return broken(format!("no directory for it: {e}")),
     };
-    let mut command = make(bout, broker, &dir);
+    let mut command = make(planned, broker, &dir);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     // A group of its own: Ctrl-C in a terminal is for this process, which tells it.
     command.process_group(0).kill_on_drop(true);
@@ -38,12 +38,12 @@ pub(super) async fn play(
         Err(e) => return broken(format!("the command cannot be run: {e}")),
     };
     let stdin = child.stdin.take();
-    let said = match ended(&mut child, stdin, (halt, bout.upper_bound())).await {
+    let said = match ended(&mut child, stdin, (halt, planned.upper_bound())).await {
         Some(Ok((_status, said))) => said,
         Some(Err(e)) => return broken(format!("it cannot be waited for: {e}")),
         None if halt.is_cancelled() => return RunOutcome::Interrupted,
         None => {
-            let bound = humantime::format_duration(bout.upper_bound());
+            let bound = humantime::format_duration(planned.upper_bound());
             return broken(format!("it had not ended after {bound}, its upper bound"));
         }
     };
@@ -57,8 +57,8 @@ pub(super) async fn play(
 }
 
 /// Where it is kept; a directory that nobody asked to keep goes with its guard.
-fn dir(bout: &Bout, run: &RunId) -> std::io::Result<(PathBuf, Option<Passing>)> {
-    if let Some(dir) = &bout.dir {
+fn dir(planned: &PlannedRun, run: &RunId) -> std::io::Result<(PathBuf, Option<Passing>)> {
+    if let Some(dir) = &planned.dir {
         return Ok((dir.clone(), None));
     }
     let root = make_root().map_err(std::io::Error::other)?;

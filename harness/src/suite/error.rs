@@ -14,7 +14,7 @@ pub enum SuiteError {
     /// No network.
     #[error("failed to {0}")]
     Network(#[from] NetworkError),
-    /// The directory for the runs cannot be had.
+    /// The directory for the runs is unavailable.
     #[error("cannot write to the output directory {path}: {source}; choose another with --out")]
     Out {
         /// Which.

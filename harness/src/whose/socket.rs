@@ -1,7 +1,7 @@
 //! Which socket is at the other end of a connection, or listens on a port, by its inode.
 //!
 //! The kernel is asked by `sock_diag` about one socket: the time that takes does not depend on how many there are, where
-//! `/proc/net/tcp` takes milliseconds. Where that cannot be had, as in some sandboxes, `/proc/net/tcp` is read. Elsewhere
+//! `/proc/net/tcp` takes milliseconds. Where that is unavailable, as in some sandboxes, `/proc/net/tcp` is read. Elsewhere
 //! than on Linux nothing is known.
 
 use std::io::{self, Read, Write};
@@ -81,12 +81,12 @@ fn question(local: SocketAddr, remote: Option<SocketAddr>) -> Vec<u8> {
     body.extend(local.port().to_be_bytes());
     body.extend(remote.port().to_be_bytes());
     for ip in [local.ip(), remote.ip()] {
-        let mut octets = match ip {
+        let mut bytes = match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
-        octets.resize(16, 0);
-        body.extend(octets);
+        bytes.resize(16, 0);
+        body.extend(bytes);
     }
     // Any interface, no cookie.
     body.extend(0_u32.to_ne_bytes());
@@ -138,10 +138,10 @@ fn address(text: &str) -> Option<SocketAddr> {
     let words = ip.as_bytes().chunks(8).map(|word| {
         u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok().map(u32::to_ne_bytes)
     });
-    let octets: Vec<u8> = words.collect::<Option<Vec<_>>>()?.concat();
-    let ip = match octets.len() {
-        4 => IpAddr::from(<[u8; 4]>::try_from(octets).ok()?),
-        _ => IpAddr::from(<[u8; 16]>::try_from(octets).ok()?),
+    let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.concat();
+    let ip = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
     };
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }

@@ -1,4 +1,4 @@
-//! One client: it sends what it can tell octet by octet, reads it back, and knows what it should be.
+//! One client: it sends what it can tell byte by byte, reads it back, and knows what it should be.
 
 use std::{
     io,
@@ -16,11 +16,11 @@ use tokio::{
 
 use super::taken::Taken;
 
-/// Without an octet for so long, a connection that no fault took is wedged.
+/// Without a byte for so long, a connection that no fault took is wedged.
 const WEDGED: Duration = Duration::from_secs(60);
 /// How long to listen before asking whether a fault took it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Octets sent at once, and in all over one connection.
+/// Bytes sent at once, and in all over one connection.
 const PIECE: usize = 16 * 1024;
 const WHOLE: usize = 400_000;
 /// Between two pieces.
@@ -32,14 +32,14 @@ pub enum Came {
     Refused,
     /// All of it came back.
     Whole(u64),
-    /// A fault took it after so many octets, which were right.
+    /// A fault took it after so many bytes, which were right.
     Taken(u64),
     /// What must not be.
     Wrong(String),
 }
 
-/// The octet at an offset of a connection's stream.
-pub fn octet(id: u64, offset: u64) -> u8 {
+/// The byte at an offset of a connection's stream.
+pub fn byte(id: u64, offset: u64) -> u8 {
     let mut mixed = (id << 40) ^ (offset >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     (mixed ^ (mixed >> 27)).to_be_bytes()[(offset & 7) as usize]
@@ -48,8 +48,8 @@ pub fn octet(id: u64, offset: u64) -> u8 {
 /// A client's own address. A port alone tells nothing: it can be somebody else's before its last owner has
 /// read to the end.
 pub fn address(client: usize) -> Ipv4Addr {
-    let octet = |n: usize| u8::try_from(n % 250).unwrap_or(0) + 1;
-    Ipv4Addr::new(127, octet(client / 62_500), octet(client / 250), octet(client))
+    let byte = |n: usize| u8::try_from(n % 250).unwrap_or(0) + 1;
+    Ipv4Addr::new(127, byte(client / 62_500), byte(client / 250), byte(client))
 }
 
 async fn connect(from: Ipv4Addr, link: SocketAddr) -> io::Result<TcpStream> {
@@ -79,7 +79,7 @@ pub async fn once(from: Ipv4Addr, id: u64, link: SocketAddr, seed: Seed, taken: 
     if let Some(why) = why {
         came = Some(why);
     } else if right != whole {
-        came = Some(format!("ended after {right} of {whole} octets"));
+        came = Some(format!("ended after {right} of {whole} bytes"));
     }
     let (was_taken, story) = (taken.took(here), taken.story(here));
     drop((reader, writer));
@@ -97,8 +97,8 @@ async fn send(writer: &mut tcp::OwnedWriteHalf, id: u64, whole: u64, seed: Seed)
     let mut sent = 0;
     while sent < whole {
         let piece = chance.random_range(1..=PIECE as u64).min(whole - sent);
-        let octets: Vec<u8> = (sent..sent + piece).map(|offset| octet(id, offset)).collect();
-        writer.write_all(&octets).await?;
+        let bytes: Vec<u8> = (sent..sent + piece).map(|offset| byte(id, offset)).collect();
+        writer.write_all(&bytes).await?;
         sent += piece;
         if chance.random::<bool>() {
             let breath = BREATH.mul_f64(chance.random());
@@ -108,7 +108,7 @@ async fn send(writer: &mut tcp::OwnedWriteHalf, id: u64, whole: u64, seed: Seed)
     writer.shutdown().await
 }
 
-/// How many octets were right until the end, and what was not.
+/// How many bytes were right until the end, and what was not.
 async fn read(
     reader: &mut tcp::OwnedReadHalf,
     id: u64,
@@ -122,19 +122,19 @@ async fn read(
             Ok(Ok(0)) => return (right, None),
             Ok(Ok(n)) => {
                 for given in &buffer[..n] {
-                    if *given != octet(id, right) {
-                        return (right, Some(format!("octet {right} is not what was sent")));
+                    if *given != byte(id, right) {
+                        return (right, Some(format!("byte {right} is not what was sent")));
                     }
                     right += 1;
                 }
                 heard = Instant::now();
             }
-            Ok(Err(error)) => return (right, Some(format!("{error} after {right} octets"))),
+            Ok(Err(error)) => return (right, Some(format!("{error} after {right} bytes"))),
             Err(_) if taken.surely_took(here) => {
                 return (right, Some("silent, and taken".to_owned()));
             }
             Err(_) if heard.elapsed() > WEDGED => {
-                return (right, Some(format!("wedged after {right} octets")));
+                return (right, Some(format!("wedged after {right} bytes")));
             }
             Err(_) => {}
         }

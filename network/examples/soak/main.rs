@@ -1,7 +1,7 @@
 //! Holds a link under load for as long as is asked, faults coming and going, and says what came of it.
 //!
 //! `cargo run --release -p gauntlet-network --example soak -- [CONNECTIONS] [SECONDS] [SEED]`; fails when
-//! an octet was lost or changed that no fault took, when something wedged, or when something leaked.
+//! a byte was lost or changed that no fault took, when something wedged, or when something leaked.
 
 #![expect(clippy::print_stdout, reason = "stdout is the report")]
 

@@ -1,6 +1,6 @@
 //! Many clients, an upstream that sends everything back, a link between them, and faults that come and go.
 //!
-//! It decides by content: whatever a client reads must be what it sent, to the last octet unless a fault
+//! It decides by content: whatever a client reads must be what it sent, to the last byte unless a fault
 //! took the connection. In the end nothing may be left: no connection, task or descriptor.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gauntlet_network::{CutHow, Fault, Injection, Link, Seed, Side};
+use gauntlet_network::{CloseKind, Fault, Injection, Link, Seed, Side};
 use rand::{RngExt, seq::IndexedRandom};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -56,7 +56,7 @@ pub struct Report {
     pub whole: u64,
     pub taken: u64,
     pub refused: u64,
-    pub octets: u64,
+    pub bytes: u64,
     pub faults: u64,
     pub fired: u64,
     pub memory: (u64, u64),
@@ -65,14 +65,14 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { whole, taken, refused, octets, faults, fired, memory, wrong } = self;
+        let Self { whole, taken, refused, bytes, faults, fired, memory, wrong } = self;
         writeln!(
             f,
             "{whole} connections came to their end, {taken} were taken by faults, {refused} refused"
         )?;
         writeln!(
             f,
-            "{octets} octets were right; {faults} faults injected, which fired {fired} times"
+            "{bytes} bytes were right; {faults} faults injected, which fired {fired} times"
         )?;
         writeln!(f, "memory {} MB early, {} MB late", memory.0 >> 20, memory.1 >> 20)?;
         writeln!(f, "{} wrong", wrong.len())?;
@@ -147,11 +147,11 @@ fn note(report: &Mutex<Report>, came: Came) {
     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
     match came {
         Came::Refused => report.refused += 1,
-        Came::Whole(octets) => {
-            (report.whole, report.octets) = (report.whole + 1, report.octets + octets)
+        Came::Whole(bytes) => {
+            (report.whole, report.bytes) = (report.whole + 1, report.bytes + bytes)
         }
-        Came::Taken(octets) => {
-            (report.taken, report.octets) = (report.taken + 1, report.octets + octets)
+        Came::Taken(bytes) => {
+            (report.taken, report.bytes) = (report.taken + 1, report.bytes + bytes)
         }
         Came::Wrong(what) => report.wrong.push(what),
     }
@@ -207,11 +207,11 @@ fn menu() -> Vec<(Fault, f64)> {
         (Fault::Blackhole { way: None, resume: true }, 0.5),
         (Fault::SlowClose { delay: ms(30) }, 0.5),
         (Fault::Blackhole { way: None, resume: false }, 0.05),
-        (Fault::Limit { way: None, bytes: 100_000, how: CutHow::Fin }, 0.1),
+        (Fault::Limit { way: None, bytes: 100_000, how: CloseKind::Fin }, 0.1),
         (Fault::Rst { side: Side::Both }, 0.1),
         (Fault::Fin { side: Side::Both }, 0.1),
         (Fault::Ignore, 0.2),
-        (Fault::AcceptThenClose { how: CutHow::Rst }, 0.2),
+        (Fault::AcceptThenClose { how: CloseKind::Rst }, 0.2),
         (Fault::Refuse, 1.0),
     ]
 }

@@ -1,4 +1,4 @@
-//! A tap that knows which connections a fault took octets or ends from.
+//! A tap that knows which connections a fault took bytes or ends from.
 
 use std::{
     collections::{HashMap, HashSet},

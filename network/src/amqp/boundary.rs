@@ -1,26 +1,26 @@
 //! Where frames begin and end: a position in a stream of frames, moved on by any split of it.
 //!
-//! It holds at most the octets of one frame header, reads nothing of payloads, and once the stream
+//! It holds at most the bytes of one frame header, reads nothing of payloads, and once the stream
 //! turns out not to be AMQP it says so for ever: there is no way back into step.
 
-/// Octets of a frame header: type, channel, size.
+/// Bytes of a frame header: type, channel, size.
 pub(crate) const HEADER: usize = 7;
-/// The octet every frame ends with.
+/// The byte every frame ends with.
 const END: u8 = 0xCE;
-/// Octets of a protocol header.
+/// Bytes of a protocol header.
 const PROTOCOL: usize = 8;
 
 /// A frame's header, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
-    /// `AMQP` and four octets of version.
+    /// `AMQP` and four bytes of version.
     Protocol,
-    /// Type (1 method, 2 header, 3 body, 8 heartbeat), channel, octets of payload.
+    /// Type (1 method, 2 header, 3 body, 8 heartbeat), channel, bytes of payload.
     Frame { kind: u8, channel: u16, size: u32 },
 }
 
 impl Head {
-    /// Reads the head of a frame from its first octets: `Ok(None)` while there are too few.
+    /// Reads the head of a frame from its first bytes: `Ok(None)` while there are too few.
     pub(crate) fn read(first: &[u8]) -> Result<Option<Self>, &'static str> {
         match first {
             [] => Ok(None),
@@ -41,7 +41,7 @@ impl Head {
         }
     }
 
-    /// Octets of the whole frame, from its first to its end octet.
+    /// Bytes of the whole frame, from its first to its end byte.
     pub(crate) fn total(self) -> u64 {
         match self {
             Self::Protocol => PROTOCOL as u64,
@@ -59,9 +59,9 @@ pub(crate) enum Part<'a> {
     Begin(Head),
     /// Some of its payload, never empty (of a protocol header: the version).
     Payload(&'a [u8]),
-    /// Its last octet passed.
+    /// Its last byte passed.
     End,
-    /// So many octets that belong to no frame, and why.
+    /// So many bytes that belong to no frame, and why.
     Garbage(u64, &'static str),
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum Part<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Boundary {
     head: [u8; HEADER],
-    /// Octets of `head` in use.
+    /// Bytes of `head` in use.
     have: usize,
     /// The frame being passed, and what is left of it.
     inside: Option<(Head, u64)>,
@@ -77,12 +77,12 @@ pub(crate) struct Boundary {
 }
 
 impl Boundary {
-    /// Whether the next octet begins a frame.
+    /// Whether the next byte begins a frame.
     pub(crate) fn at_start(&self) -> bool {
         self.have == 0 && self.inside.is_none() && self.lost.is_none()
     }
 
-    /// Octets left of the frame being passed; `None` between frames and within a header.
+    /// Bytes left of the frame being passed; `None` between frames and within a header.
     pub(crate) fn left(&self) -> Option<u64> {
         self.inside.map(|(_, left)| left)
     }
@@ -112,7 +112,7 @@ impl Boundary {
         }
     }
 
-    /// Takes a frame's head that is there whole, else one octet towards it.
+    /// Takes a frame's head that is there whole, else one byte towards it.
     fn begin<'a>(&mut self, bytes: &'a [u8], report: &mut impl FnMut(Part<'a>)) -> &'a [u8] {
         if self.have == 0
             && let Ok(Some(head @ Head::Frame { .. })) = Head::read(bytes)
@@ -138,7 +138,7 @@ impl Boundary {
         &bytes[1..]
     }
 
-    /// Takes what there is of the payload and the end octet of one frame.
+    /// Takes what there is of the payload and the end byte of one frame.
     fn pass<'a>(
         &mut self,
         head: Head,

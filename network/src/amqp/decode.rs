@@ -1,7 +1,7 @@
-//! Reads the arguments that matter out of a payload. Total: whatever the octets, it returns.
+//! Reads the arguments that matter out of a payload. Total: whatever the bytes, it returns.
 //!
 //! Field layouts: AMQP 0-9-1, section 4.2 (wire format) and the method reference. Bits that follow
-//! each other share an octet, lowest first.
+//! each other share a byte, lowest first.
 
 use super::{Args, FrameName};
 
@@ -35,13 +35,13 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// An octet of bits, as a question: is bit `n` set?
+    /// A byte of bits, as a question: is bit `n` set?
     fn bits(&mut self) -> Option<impl Fn(u8) -> bool + use<>> {
-        let octet = self.u8()?;
-        Some(move |n: u8| octet & (1 << n) != 0)
+        let byte = self.u8()?;
+        Some(move |n: u8| byte & (1 << n) != 0)
     }
 
-    /// A short string; octets that are not UTF-8 are replaced, for a trace is for reading.
+    /// A short string; bytes that are not UTF-8 are replaced, for a trace is for reading.
     fn short(&mut self) -> Option<String> {
         let length = usize::from(self.u8()?);
         Some(String::from_utf8_lossy(self.take(length)?).into_owned())

@@ -14,7 +14,7 @@ pub struct Frame {
     pub channel: u16,
     /// Its name.
     pub name: FrameName,
-    /// Octets of payload (of a protocol header: 8, all of it).
+    /// Bytes of payload (of a protocol header: 8, all of it).
     pub size: u32,
     /// The arguments that matter.
     #[serde(default, skip_serializing_if = "Args::is_none")]

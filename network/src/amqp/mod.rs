@@ -1,4 +1,4 @@
-//! What the octets say: an incremental scanner of AMQP 0-9-1 frames that never sees a socket.
+//! What the bytes say: an incremental scanner of AMQP 0-9-1 frames that never sees a socket.
 //!
 //! In reading order: where frames begin and end ([`mod@boundary`]), what they are called
 //! ([`mod@name`]), what their arguments say ([`mod@args`], [`mod@decode`]), one frame with all of it

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The eight octets a client opens with (and a server refuses with).
+/// The eight bytes a client opens with (and a server refuses with).
 pub const PROTOCOL_HEADER: &str = "protocol-header";
 /// A content header frame.
 pub const HEADER: &str = "header";

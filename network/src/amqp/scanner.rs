@@ -1,4 +1,4 @@
-//! Frames from octets, however they were cut up on the way.
+//! Frames from bytes, however they were cut up on the way.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{
     decode, name,
 };
 
-/// Octets of a method's or content header's payload that are kept to be decoded. Arguments beyond
+/// Bytes of a method's or content header's payload that are kept to be decoded. Arguments beyond
 /// it are [`Args::Unread`]: a table that large is nobody's ordinary business.
 pub const KEPT: usize = 16 * 1024;
 
@@ -16,9 +16,9 @@ pub const KEPT: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A frame whose last octet passed.
+    /// A frame whose last byte passed.
     Frame(Frame),
-    /// Octets that belong to no frame. Once a stream is garbage it stays so; each piece fed to the
+    /// Bytes that belong to no frame. Once a stream is garbage it stays so; each piece fed to the
     /// scanner is reported with its own count.
     Garbage {
         /// How many.
@@ -28,7 +28,7 @@ pub enum Item {
     },
 }
 
-/// An incremental scanner of one direction of an AMQP connection. It keeps at most [`KEPT`] octets.
+/// An incremental scanner of one direction of an AMQP connection. It keeps at most [`KEPT`] bytes.
 #[derive(Debug, Default)]
 pub struct Scanner {
     boundary: Boundary,
@@ -97,7 +97,7 @@ fn told(head: Option<Head>, kept: &[u8]) -> Frame {
     Frame { channel, name, size, args: if cut { Args::Unread } else { args } }
 }
 
-/// What a frame is, told from its first octets (11 at most): its name and its octets in all.
+/// What a frame is, told from its first bytes (11 at most): its name and its bytes in all.
 pub(crate) fn identify(first: &[u8]) -> Result<Option<(FrameName, u16, u64)>, &'static str> {
     let Some(head) = Head::read(first)? else { return Ok(None) };
     let (name, channel) = match head {
@@ -228,10 +228,10 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_counted_and_never_panics(octets in prop::collection::vec(any::<u8>(), 0..600)) {
-            let (frames, garbage) = scan(octets.chunks(7));
+        fn garbage_is_counted_and_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let (frames, garbage) = scan(bytes.chunks(7));
             let framed: u64 = frames.iter().map(|frame| u64::from(frame.size)).sum();
-            prop_assert!(framed + garbage <= octets.len() as u64);
+            prop_assert!(framed + garbage <= bytes.len() as u64);
         }
     }
 }

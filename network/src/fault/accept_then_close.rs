@@ -1,8 +1,8 @@
 //! Accept, then close: a client gets as far as a TCP connection.
 
-use super::table::Greeting;
-use crate::wire::CutHow;
+use super::table::AcceptAction;
+use crate::wire::CloseKind;
 
-pub(super) fn greet(how: CutHow) -> Greeting {
-    Greeting::Close(how)
+pub(super) fn greet(how: CloseKind) -> AcceptAction {
+    AcceptAction::Close(how)
 }

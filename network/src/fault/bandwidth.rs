@@ -1,6 +1,6 @@
-//! Bandwidth: a pace, kept by a clock of its own. Octets leave when they would be through.
+//! Bandwidth: a pace, kept by a clock of its own. Bytes leave when they would be through.
 //!
-//! Wake-ups are late, on a busy machine by much; while octets wait, lost time is made up for, within
+//! Wake-ups are late, on a busy machine by much; while bytes wait, lost time is made up for, within
 //! [`GRACE`], so that the pace over any longer time is exact. Idle time is not saved up.
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct Bandwidth {
     bytes_per_second: u64,
-    /// When the octets written so far were through.
+    /// When the bytes written so far were through.
     through: Option<Instant>,
     /// From when on those at the head are on their way.
     from: Option<Instant>,
@@ -28,8 +28,8 @@ impl Bandwidth {
         Self { bytes_per_second, through: None, from: None, idle: true }
     }
 
-    fn takes(&self, octets: usize) -> Duration {
-        Duration::from_secs_f64(octets as f64 / self.bytes_per_second as f64)
+    fn takes(&self, bytes: usize) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64)
     }
 }
 
@@ -59,9 +59,9 @@ impl Effect for Bandwidth {
         }
     }
 
-    fn wrote(&mut self, now: Instant, octets: usize) {
+    fn wrote(&mut self, now: Instant, bytes: usize) {
         if self.bytes_per_second > 0 {
-            self.through = self.from.unwrap_or(now).checked_add(self.takes(octets));
+            self.through = self.from.unwrap_or(now).checked_add(self.takes(bytes));
             self.from = self.through;
         }
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn octets_leave_when_they_are_through_and_idle_time_is_not_saved_up() {
+    fn bytes_leave_when_they_are_through_and_idle_time_is_not_saved_up() {
         let (start, ms) = (Instant::now(), Duration::from_millis(1));
         let mut pace = Bandwidth::new(1000);
         for at in [start, start + 500 * ms] {

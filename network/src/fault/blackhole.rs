@@ -3,7 +3,7 @@
 //! With `resume` this is a pulled cable: what is sent is kept, up to [`KEPT`] and then by back-pressure,
 //! and delivered on lifting, as TCP would by sending it again. Without, the flow is forgotten, as a NAT
 //! or a firewall forgets it: what is sent is swallowed, and a connection that lost something stays dead
-//! after lifting. Its octets go on vanishing until one end closes, which then resets both. If an end
+//! after lifting. Its bytes go on vanishing until one end closes, which then resets both. If an end
 //! closed during the blackhole, the survivor is reset on lifting.
 //!
 //! A connection that is made during the blackhole has no flow that could be forgotten: TCP asks again
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::effect::{Effect, Gate, Undialed};
 
-/// Octets kept for each connection and way, to be delivered on lifting.
+/// Bytes kept for each connection and way, to be delivered on lifting.
 const KEPT: usize = 1024 * 1024;
 
 pub(super) struct Blackhole {

@@ -17,23 +17,23 @@ use super::{
     slice::Slice,
     slow_close::SlowClose,
     stall::Stall,
-    table::{Act, Greeting},
+    table::{AcceptAction, Act},
     truncate,
 };
 use crate::{
     seed::Seed,
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 /// What a fault acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The octets of connections, while it lasts.
+    /// The bytes of connections, while it lasts.
     Stream,
     /// Connections, once.
     Cut,
     /// New connections.
-    Door,
+    Listener,
     /// Frames at a point.
     Frame,
 }
@@ -69,8 +69,8 @@ pub const CATALOGUE: &[About] = catalogue! {
     "bandwidth" Stream "a pace for each connection and way"
         [WAY, ("bytes_per_second", "from 1")];
     "slice" Stream "small writes with pauses"
-        [WAY, ("size", "octets, from 1"), ("variation", "octets, below size"), ("pause", "up to 1h")];
-    "limit" Stream "a cut after exactly so many octets of a connection and way"
+        [WAY, ("size", "bytes, from 1"), ("variation", "bytes, below size"), ("pause", "up to 1h")];
+    "limit" Stream "a cut after exactly so many bytes of a connection and way"
         [WAY, ("bytes", "counted from the injection"), HOW];
     "slow_close" Stream "the end of a stream passes later"
         [("delay", "up to 1h")];
@@ -82,22 +82,22 @@ pub const CATALOGUE: &[About] = catalogue! {
         [WAY, ("resume", "true: what was sent is delivered on lifting; false: it is lost")];
     "stall" Stream "nothing is read; back-pressure; no loss"
         [WAY];
-    "refuse" Door "new connections are refused; the port stays reserved"
+    "refuse" Listener "new connections are refused; the port stays reserved"
         [];
-    "ignore" Door "new connections are accepted, and then nothing"
+    "ignore" Listener "new connections are accepted, and then nothing"
         [];
-    "accept_then_close" Door "new connections are accepted and closed at once"
+    "accept_then_close" Listener "new connections are accepted and closed at once"
         [HOW];
-    "limit_connections" Door "new connections beyond so many open ones are reset"
+    "limit_connections" Listener "new connections beyond so many open ones are reset"
         [("max", "from 0")];
     "drop" Frame "a frame vanishes"
         [];
     "hold" Frame "the stream waits at a frame"
         [("delay", "up to 1h")];
-    "corrupt" Frame "one octet of a frame is changed"
+    "corrupt" Frame "one byte of a frame is changed"
         [("byte", "which, from 0, its header included"), ("xor", "1 to 255")];
     "truncate" Frame "a frame loses its end"
-        [("keep", "octets that pass, its header included")];
+        [("keep", "bytes that pass, its header included")];
     "toxic" Stream "a toxic of Toxiproxy, by its own name and attributes"
         [WAY, ("toxic", "its type and attributes, as in {type = \"timeout\", timeout = 500}")];
 };
@@ -168,7 +168,7 @@ impl Fault {
     }
 
     /// The way it is limited to.
-    pub(crate) fn way(&self) -> Option<Way> {
+    pub(crate) fn way(&self) -> Option<Direction> {
         match self {
             Self::Latency { way, .. }
             | Self::Bandwidth { way, .. }
@@ -196,8 +196,8 @@ impl Fault {
             }
             Self::Limit { bytes, how, .. } => Box::new(Limit::new(bytes, how)),
             Self::SlowClose { delay } => Box::new(SlowClose { delay, until: None }),
-            Self::Rst { side } => Box::new(Cut { side, how: CutHow::Rst }),
-            Self::Fin { side } => Box::new(Cut { side, how: CutHow::Fin }),
+            Self::Rst { side } => Box::new(Cut { side, how: CloseKind::Rst }),
+            Self::Fin { side } => Box::new(Cut { side, how: CloseKind::Fin }),
             Self::Blackhole { resume, .. } => Box::new(Blackhole { resume, fresh }),
             Self::Stall { .. } => Box::new(Stall),
             Self::Toxic { toxic, .. } => return toxic.effect(seed, fresh),
@@ -206,16 +206,16 @@ impl Fault {
     }
 
     /// What it does to a new connection while `open` others are.
-    pub(super) fn greet(&self, open: usize) -> Option<Greeting> {
+    pub(super) fn greet(&self, open: usize) -> Option<AcceptAction> {
         match *self {
-            Self::Ignore => Some(Greeting::Ignore),
+            Self::Ignore => Some(AcceptAction::Ignore),
             Self::AcceptThenClose { how } => Some(accept_then_close::greet(how)),
             Self::LimitConnections { max } => limit_connections::greet(max, open),
             _ => None,
         }
     }
 
-    /// What it does to a frame of `total` octets, by offset.
+    /// What it does to a frame of `total` bytes, by offset.
     pub(crate) fn acts(&self, edge: Edge, total: u64) -> Vec<(u64, Act)> {
         match *self {
             Self::Drop => drop::acts(total),
@@ -227,10 +227,10 @@ impl Fault {
     }
 
     /// To which ends a cut is done, and how; none for other faults.
-    pub(crate) fn cut(&self) -> Option<(Side, CutHow)> {
+    pub(crate) fn cut(&self) -> Option<(Side, CloseKind)> {
         match *self {
-            Self::Rst { side } => Some((side, CutHow::Rst)),
-            Self::Fin { side } => Some((side, CutHow::Fin)),
+            Self::Rst { side } => Some((side, CloseKind::Rst)),
+            Self::Fin { side } => Some((side, CloseKind::Fin)),
             _ => None,
         }
     }

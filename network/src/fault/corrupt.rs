@@ -1,4 +1,4 @@
-//! Corrupt: one octet of one frame is changed. A frame too short to have it is left alone.
+//! Corrupt: one byte of one frame is changed. A frame too short to have it is left alone.
 
 use super::table::Act;
 

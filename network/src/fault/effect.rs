@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::{CutHow, Side};
+use crate::wire::{CloseKind, Side};
 
-/// Octets a direction may hold back when no fault asks for more.
+/// Bytes a direction may hold back when no fault asks for more.
 pub(crate) const ROOM: usize = 64 * 1024;
 
-/// What may happen to the octets at the head of a direction. Ordered: of several answers the
+/// What may happen to the bytes at the head of a direction. Ordered: of several answers the
 /// greatest rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
@@ -22,7 +22,7 @@ pub(crate) enum Gate {
     /// The stream ends here, in order, and with it the connection.
     Close,
     /// The connection is cut here.
-    Cut(Side, CutHow),
+    Cut(Side, CloseKind),
 }
 
 /// No objection.
@@ -44,7 +44,7 @@ impl Gate {
         }
     }
 
-    /// Whether it changes anything for `waiting` octets.
+    /// Whether it changes anything for `waiting` bytes.
     pub(crate) fn touches(self, waiting: usize) -> bool {
         match self {
             Self::Pass(n) => n < waiting,
@@ -57,8 +57,8 @@ impl Gate {
 /// What an effect hands on to the one that takes its place when its fault is changed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Carry {
-    /// Octets that have passed.
-    pub(crate) octets: u64,
+    /// Bytes that have passed.
+    pub(crate) bytes: u64,
     /// When something first came.
     pub(crate) first: Option<Instant>,
 }
@@ -80,13 +80,13 @@ pub(crate) trait Effect: Send {
         true
     }
 
-    /// What may happen now, with `waiting` octets at the head (possibly none).
+    /// What may happen now, with `waiting` bytes at the head (possibly none).
     fn gate(&mut self, _now: Instant, _waiting: usize) -> Gate {
         OPEN
     }
 
-    /// So many octets were written, or dropped by it or one behind it.
-    fn wrote(&mut self, _now: Instant, _octets: usize) {}
+    /// So many bytes were written, or dropped by it or one behind it.
+    fn wrote(&mut self, _now: Instant, _bytes: usize) {}
 
     /// Whether the end of the stream may pass now. One that waits for an instant waits for one to come.
     fn ending(&mut self, _now: Instant) -> Gate {
@@ -99,7 +99,7 @@ pub(crate) trait Effect: Send {
     }
 
     /// What its lifting does to the connection.
-    fn parting(&self) -> Option<(Side, CutHow)> {
+    fn parting(&self) -> Option<(Side, CloseKind)> {
         None
     }
 
@@ -116,7 +116,7 @@ pub(crate) trait Effect: Send {
         true
     }
 
-    /// Octets that may be held back while it lasts.
+    /// Bytes that may be held back while it lasts.
     fn room(&self) -> usize {
         ROOM
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_strictest_answer_rules() {
-        let cut = Gate::Cut(Side::Both, CutHow::Rst);
+        let cut = Gate::Cut(Side::Both, CloseKind::Rst);
         let soon = Instant::now();
         let late = soon + Duration::from_secs(1);
         assert_eq!(OPEN.and(Gate::Pass(3)), Gate::Pass(3));

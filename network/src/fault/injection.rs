@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, FaultError, Kind};
-use crate::{amqp::FrameName, serde_duration, wire::Way};
+use crate::{amqp::FrameName, serde_duration, wire::Direction};
 
 /// The longest delay a fault may ask for.
 pub const LONGEST: Duration = Duration::from_secs(3600);
@@ -114,7 +114,7 @@ impl Injection {
             return Err(FaultError::range("lasts", "0s", "above 0"));
         }
         let (fault, kind) = (self.fault.name(), self.fault.kind());
-        if kind == Kind::Door
+        if kind == Kind::Listener
             && self.fault == Fault::Refuse
             && (self.share < 1.0 || self.connections.is_some())
         {
@@ -139,7 +139,7 @@ impl Injection {
 #[serde(deny_unknown_fields)]
 pub struct Point {
     /// Which way.
-    pub way: Way,
+    pub way: Direction,
     /// The frame's name, such as `basic.deliver`, `header`, `body`, `heartbeat`; `*` for any.
     pub frame: String,
     /// Which one, from 1.
@@ -156,7 +156,7 @@ fn first() -> u32 {
 
 impl Point {
     /// The first `frame` going `way`, before it.
-    pub fn new(way: Way, frame: impl Into<String>) -> Self {
+    pub fn new(way: Direction, frame: impl Into<String>) -> Self {
         Self { way, frame: frame.into(), nth: 1, edge: Edge::Before }
     }
 
@@ -199,21 +199,21 @@ impl Point {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edge {
-    /// Before its first octet.
+    /// Before its first byte.
     #[default]
     Before,
-    /// After so many of its octets, the 7 of its header included. At or beyond its length: after it.
+    /// After so many of its bytes, the 7 of its header included. At or beyond its length: after it.
     Inside(u32),
-    /// After its last octet.
+    /// After its last byte.
     After,
 }
 
 impl Edge {
-    /// Octets of a frame of `total` that come before this edge.
+    /// Bytes of a frame of `total` that come before this edge.
     pub(crate) fn offset(self, total: u64) -> u64 {
         match self {
             Self::Before => 0,
-            Self::Inside(octets) => u64::from(octets).min(total),
+            Self::Inside(bytes) => u64::from(bytes).min(total),
             Self::After => total,
         }
     }
@@ -223,7 +223,7 @@ impl fmt::Display for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Before => f.write_str("before"),
-            Self::Inside(octets) => write!(f, "{octets} octets into"),
+            Self::Inside(bytes) => write!(f, "{bytes} bytes into"),
             Self::After => f.write_str("after"),
         }
     }
@@ -238,6 +238,6 @@ pub struct Active {
     pub injection: Injection,
     /// How often it fired.
     pub fired: u64,
-    /// Octets that felt it: delayed, paced, or lost.
+    /// Bytes that felt it: delayed, paced, or lost.
     pub bytes: u64,
 }

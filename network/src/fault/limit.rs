@@ -1,18 +1,18 @@
-//! Limit: exactly so many octets pass, then both ends are cut.
+//! Limit: exactly so many bytes pass, then both ends are cut.
 
 use std::time::Instant;
 
 use super::effect::{Carry, Effect, Gate};
-use crate::wire::{CutHow, Side};
+use crate::wire::{CloseKind, Side};
 
 pub(super) struct Limit {
     bytes: u64,
-    how: CutHow,
+    how: CloseKind,
     passed: u64,
 }
 
 impl Limit {
-    pub(super) fn new(bytes: u64, how: CutHow) -> Self {
+    pub(super) fn new(bytes: u64, how: CloseKind) -> Self {
         Self { bytes, how, passed: 0 }
     }
 }
@@ -23,22 +23,22 @@ impl Effect for Limit {
         match usize::try_from(left).unwrap_or(usize::MAX) {
             // None at all, or fewer than have passed: an idle connection has not come to its limit.
             0 if waiting == 0 && (self.bytes == 0 || self.passed > self.bytes) => Gate::Pass(0),
-            0 if self.how == CutHow::Fin => Gate::Close,
+            0 if self.how == CloseKind::Fin => Gate::Close,
             0 => Gate::Cut(Side::Both, self.how),
             left => Gate::Pass(left),
         }
     }
 
-    fn wrote(&mut self, _now: Instant, octets: usize) {
-        self.passed += octets as u64;
+    fn wrote(&mut self, _now: Instant, bytes: usize) {
+        self.passed += bytes as u64;
     }
 
     fn carry(&self) -> Carry {
-        Carry { octets: self.passed, ..Carry::default() }
+        Carry { bytes: self.passed, ..Carry::default() }
     }
 
     fn resume(&mut self, carry: Carry) {
-        self.passed = carry.octets;
+        self.passed = carry.bytes;
     }
 }
 
@@ -49,10 +49,10 @@ mod tests {
     #[test]
     fn what_passed_counts_when_the_limit_changes() {
         let now = Instant::now();
-        let mut limit = Limit::new(10, CutHow::Fin);
+        let mut limit = Limit::new(10, CloseKind::Fin);
         assert_eq!(limit.gate(now, 50), Gate::Pass(10));
         limit.wrote(now, 4);
-        let mut wider = Limit::new(20, CutHow::Fin);
+        let mut wider = Limit::new(20, CloseKind::Fin);
         wider.resume(limit.carry());
         assert_eq!(wider.gate(now, 50), Gate::Pass(16));
         limit.wrote(now, 6);
@@ -60,9 +60,9 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_none_waits_for_the_first_octet() {
-        let mut none = Limit::new(0, CutHow::Rst);
+    fn a_limit_of_none_waits_for_the_first_byte() {
+        let mut none = Limit::new(0, CloseKind::Rst);
         assert_eq!(none.gate(Instant::now(), 0), Gate::Pass(0));
-        assert_eq!(none.gate(Instant::now(), 1), Gate::Cut(Side::Both, CutHow::Rst));
+        assert_eq!(none.gate(Instant::now(), 1), Gate::Cut(Side::Both, CloseKind::Rst));
     }
 }

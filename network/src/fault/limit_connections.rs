@@ -1,8 +1,8 @@
 //! Limit connections: one more than so many open ones is reset as soon as it is accepted.
 
-use super::table::Greeting;
-use crate::wire::CutHow;
+use super::table::AcceptAction;
+use crate::wire::CloseKind;
 
-pub(super) fn greet(max: u32, open: usize) -> Option<Greeting> {
-    (open >= max as usize).then_some(Greeting::Close(CutHow::Rst))
+pub(super) fn greet(max: u32, open: usize) -> Option<AcceptAction> {
+    (open >= max as usize).then_some(AcceptAction::Close(CloseKind::Rst))
 }

@@ -1,7 +1,7 @@
 //! What can go wrong: the faults, what is asked of them, and the table of those in force.
 //!
 //! In reading order: the faults as one enum and one catalogue (here), how one is asked for
-//! ([`mod@injection`]), why it may be refused ([`mod@error`]), what a fault may say about the octets
+//! ([`mod@injection`]), why it may be refused ([`mod@error`]), what a fault may say about the bytes
 //! waiting at the head of a direction ([`mod@effect`]), one file for each fault, and the table a
 //! link's connections read ([`mod@table`]).
 //!
@@ -47,7 +47,7 @@ pub use toxic::Toxic;
 
 use crate::{
     serde_duration,
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 /// One thing that goes wrong on a link. `way: None` means both ways.
@@ -61,7 +61,7 @@ pub enum Fault {
     Latency {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
         /// How long.
         #[serde(with = "serde_duration")]
         delay: Duration,
@@ -69,19 +69,19 @@ pub enum Fault {
         #[serde(default, with = "serde_duration")]
         jitter: Duration,
     },
-    /// At most so many octets a second, for each connection and way.
+    /// At most so many bytes a second, for each connection and way.
     Bandwidth {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
         /// From 1.
         bytes_per_second: u64,
     },
-    /// Every write is `size` ± `variation` octets, with a `pause` after it.
+    /// Every write is `size` ± `variation` bytes, with a `pause` after it.
     Slice {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
         /// From 1.
         size: u32,
         /// Below `size`.
@@ -91,17 +91,17 @@ pub enum Fault {
         #[serde(default, with = "serde_duration")]
         pause: Duration,
     },
-    /// Both ends are cut after exactly so many octets, counted for each connection and way from the
+    /// Both ends are cut after exactly so many bytes, counted for each connection and way from the
     /// injection on.
     Limit {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
-        /// After how many octets.
+        way: Option<Direction>,
+        /// After how many bytes.
         bytes: u64,
         /// How.
         #[serde(default)]
-        how: CutHow,
+        how: CloseKind,
     },
     /// The end of a stream (FIN) passes so much later.
     SlowClose {
@@ -121,11 +121,11 @@ pub enum Fault {
         #[serde(default)]
         side: Side,
     },
-    /// Connections stay open and nothing passes: no octet, no FIN, no RST.
+    /// Connections stay open and nothing passes: no byte, no FIN, no RST.
     Blackhole {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
         /// Whether what was sent meanwhile is delivered on lifting, as TCP delivers it when a cable is back;
         /// without, the flow is forgotten, and connections that lost something stay dead.
         #[serde(default = "yes")]
@@ -135,7 +135,7 @@ pub enum Fault {
     Stall {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
     },
     /// New connections are refused by the operating system, and the port stays ours.
     Refuse,
@@ -145,7 +145,7 @@ pub enum Fault {
     AcceptThenClose {
         /// How.
         #[serde(default)]
-        how: CutHow,
+        how: CloseKind,
     },
     /// New connections beyond so many open ones are reset.
     LimitConnections {
@@ -160,14 +160,14 @@ pub enum Fault {
         #[serde(with = "serde_duration")]
         delay: Duration,
     },
-    /// One octet of the frame at the point is changed.
+    /// One byte of the frame at the point is changed.
     Corrupt {
-        /// Which octet, counted from 0 and from the frame's header.
+        /// Which byte, counted from 0 and from the frame's header.
         byte: u32,
         /// What it is XORed with; not 0.
         xor: u8,
     },
-    /// Only the first octets of the frame at the point pass; the stream goes on after it.
+    /// Only the first bytes of the frame at the point pass; the stream goes on after it.
     Truncate {
         /// How many pass, its header's 7 included.
         keep: u32,
@@ -176,7 +176,7 @@ pub enum Fault {
     Toxic {
         /// Which way.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        way: Option<Way>,
+        way: Option<Direction>,
         /// Which.
         toxic: Toxic,
     },

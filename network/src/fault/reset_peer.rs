@@ -1,4 +1,4 @@
-//! Reset peer: both ends are reset so long after the first octet, or the end, of a stream.
+//! Reset peer: both ends are reset so long after the first byte, or the end, of a stream.
 //!
 //! Nothing of the stream passes any more. A connection that says nothing is reset as well: so long
 //! after the fault took effect on it, and if it was born under the fault, not before a client had time
@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::effect::{Carry, Effect, Gate, OPEN};
-use crate::wire::{CutHow, Side};
+use crate::wire::{CloseKind, Side};
 
 /// What a client that has just connected gets to say something.
 const FIRST_WORDS: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl ResetPeer {
 impl Effect for ResetPeer {
     fn gate(&mut self, now: Instant, waiting: usize) -> Gate {
         if self.alarm().is_some_and(|at| at <= now) {
-            Gate::Cut(Side::Both, CutHow::Rst)
+            Gate::Cut(Side::Both, CloseKind::Rst)
         } else if waiting > 0 {
             Gate::Drop(usize::MAX)
         } else {
@@ -39,14 +39,14 @@ impl Effect for ResetPeer {
         }
     }
 
-    fn wrote(&mut self, now: Instant, _octets: usize) {
+    fn wrote(&mut self, now: Instant, _bytes: usize) {
         self.first.get_or_insert(now);
     }
 
     fn ending(&mut self, now: Instant) -> Gate {
         self.first.get_or_insert(now);
         match self.alarm() {
-            Some(at) if at <= now => Gate::Cut(Side::Both, CutHow::Rst),
+            Some(at) if at <= now => Gate::Cut(Side::Both, CloseKind::Rst),
             at => Gate::Wait(at),
         }
     }
@@ -59,8 +59,8 @@ impl Effect for ResetPeer {
     }
 
     /// What it has swallowed is missing.
-    fn parting(&self) -> Option<(Side, CutHow)> {
-        self.first.map(|_| (Side::Both, CutHow::Rst))
+    fn parting(&self) -> Option<(Side, CloseKind)> {
+        self.first.map(|_| (Side::Both, CloseKind::Rst))
     }
 
     fn carry(&self) -> Carry {
@@ -76,7 +76,7 @@ impl Effect for ResetPeer {
 mod tests {
     use super::*;
 
-    const CUT: Gate = Gate::Cut(Side::Both, CutHow::Rst);
+    const CUT: Gate = Gate::Cut(Side::Both, CloseKind::Rst);
 
     #[test]
     fn it_waits_for_a_new_clients_first_words_and_not_for_an_old_ones() {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn it_counts_from_the_first_octet() {
+    fn it_counts_from_the_first_byte() {
         let after = Duration::from_secs(5);
         let mut reset = ResetPeer::new(after, true);
         let first = Instant::now() + Duration::from_secs(4);

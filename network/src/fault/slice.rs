@@ -1,4 +1,4 @@
-//! Slice: writes of `size` ± `variation` octets with a pause after each.
+//! Slice: writes of `size` ± `variation` bytes with a pause after each.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ impl Effect for Slice {
     }
 
     /// A write that ends short of its slice is a slice of its own.
-    fn wrote(&mut self, now: Instant, _octets: usize) {
+    fn wrote(&mut self, now: Instant, _bytes: usize) {
         self.left = 0;
         self.paused = now.checked_add(self.pause);
     }

@@ -1,4 +1,4 @@
-//! Slow close: the end of a stream passes later, its octets at once.
+//! Slow close: the end of a stream passes later, its bytes at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The faults of one link, in force and past, and the connections they concern.
 //!
 //! One lock guards it all. A connection holds it for reading through each decision and the write that
-//! follows; an injection holds it for writing. So an octet is either written before an injection
+//! follows; an injection holds it for writing. So a byte is either written before an injection
 //! returns, or subject to it.
 
 use std::{
@@ -26,7 +26,7 @@ use super::{Active, FaultId, Injection, cut::Cut, effect::Effect, ignore::Ignore
 use crate::{
     amqp::FrameName,
     seed::Seed,
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 /// What happens at an offset of a frame.
@@ -34,24 +34,24 @@ use crate::{
 pub(crate) enum Act {
     /// The point is met: from here on the fault is in force on this connection.
     Meet,
-    /// The octets up to that offset vanish.
+    /// The bytes up to that offset vanish.
     Swallow { to: u64 },
     /// The stream waits.
     Hold(Duration),
-    /// The octet is changed.
+    /// The byte is changed.
     Xor(u8),
 }
 
 /// What happens to a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Greeting {
+pub(crate) enum AcceptAction {
     /// Nothing, ever.
     Ignore,
     /// It is closed.
-    Close(CutHow),
+    Close(CloseKind),
 }
 
-impl Greeting {
+impl AcceptAction {
     /// What it is on each direction of the connection.
     pub(crate) fn effect(self) -> Box<dyn Effect> {
         match self {
@@ -61,7 +61,7 @@ impl Greeting {
     }
 }
 
-/// How often a fault fired and on how many octets. Outlives the fault.
+/// How often a fault fired and on how many bytes. Outlives the fault.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) fired: AtomicU64,
@@ -152,13 +152,13 @@ impl Entry {
 
 /// What the table keeps for a connection, and the connection reads.
 #[derive(Debug, Default)]
-pub(crate) struct Orders {
+pub(crate) struct Control {
     /// Faults for the next n connections that this one is among.
     pub(crate) grants: Vec<FaultId>,
     /// The faults are not meant for it: it takes no part in what they count.
     pub(crate) stranger: bool,
     /// It holds nothing back and waits for nothing but its sockets: what has changed is soon enough seen
-    /// with the next octet. Taken back before it looks at the table.
+    /// with the next byte. Taken back before it looks at the table.
     pub(crate) quiet: AtomicBool,
     /// Dropped by the connection when it has acted on that fault.
     confirm: Mutex<Vec<(FaultId, mpsc::Sender<Infallible>)>>,
@@ -168,7 +168,7 @@ pub(crate) struct Orders {
     ended: AtomicBool,
 }
 
-impl Orders {
+impl Control {
     pub(crate) fn expect(&self, id: FaultId, confirmed: mpsc::Sender<Infallible>) {
         self.confirm.lock().unwrap_or_else(PoisonError::into_inner).push((id, confirmed));
     }
@@ -215,7 +215,7 @@ impl Orders {
 pub(crate) struct Live {
     pub(crate) peer: SocketAddr,
     pub(crate) since: Instant,
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) orders: Arc<Control>,
 }
 
 /// A connection that was let in.
@@ -223,9 +223,9 @@ pub(crate) struct Live {
 pub(crate) struct Admitted {
     /// Its id.
     pub(crate) conn: u64,
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) orders: Arc<Control>,
     /// The fault that met it at the door, if one did.
-    pub(crate) greeting: Option<(Arc<Entry>, Greeting)>,
+    pub(crate) greeting: Option<(Arc<Entry>, AcceptAction)>,
 }
 
 /// Everything about faults on a link. See the module.
@@ -375,7 +375,7 @@ impl Table {
             .in_force()
             .filter(|entry| entry.concerns(seed, conn, &grants))
             .find_map(|entry| Some((Arc::clone(entry), entry.injection.fault.greet(open)?)));
-        let orders = Arc::new(Orders { grants, stranger, ..Orders::default() });
+        let orders = Arc::new(Control { grants, stranger, ..Control::default() });
         let live = Live { peer, since: Instant::now(), orders: Arc::clone(&orders) };
         self.live.insert(conn, live);
         Admitted { conn, orders, greeting }
@@ -390,7 +390,7 @@ impl Table {
     }
 
     /// The armed entries looking at frames going this way.
-    pub(crate) fn armed(&self, way: Way) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(crate) fn armed(&self, way: Direction) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries
             .iter()
             .filter(move |entry| entry.injection.at.as_ref().is_some_and(|point| point.way == way))

@@ -12,7 +12,7 @@ use super::{
     FaultError, bandwidth::Bandwidth, effect::Effect, latency::Latency, limit::Limit,
     reset_peer::ResetPeer, slice::Slice, slow_close::SlowClose, timeout::Timeout,
 };
-use crate::{seed::Seed, wire::CutHow};
+use crate::{seed::Seed, wire::CloseKind};
 
 /// Longer times are as long as this: a year.
 const LONGEST: i64 = 365 * 24 * 3600 * 1000;
@@ -117,7 +117,7 @@ impl Toxic {
                 let pause = Duration::from_micros(positive(delay.min(LONGEST)));
                 Box::new(Slice { size, variation, pause, chance: chance(), left: 0, paused: None })
             }
-            Self::LimitData { bytes } => Box::new(Limit::new(positive(bytes), CutHow::Fin)),
+            Self::LimitData { bytes } => Box::new(Limit::new(positive(bytes), CloseKind::Fin)),
             Self::Noop => return None,
         })
     }

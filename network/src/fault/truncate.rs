@@ -1,4 +1,4 @@
-//! Truncate: the first octets of one frame pass, the rest of it vanishes; the stream goes on, and the
+//! Truncate: the first bytes of one frame pass, the rest of it vanishes; the stream goes on, and the
 //! reader is out of step. A frame no longer than that is left alone.
 
 use super::table::Act;

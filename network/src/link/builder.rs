@@ -13,13 +13,13 @@ use tokio::{
 };
 
 use super::{
-    Link, clock::Clock, door::Door, shared::Shared, supervisor::Supervisor, traffic::Traffic,
+    Link, clock::Clock, door::Listener, shared::Shared, supervisor::Supervisor, traffic::Traffic,
 };
 use crate::{
     event::Tap,
     fault::{FaultError, Injection, table::Table},
     seed::Seed,
-    wire::CutHow,
+    wire::CloseKind,
 };
 
 /// Commands that may wait for the supervisor.
@@ -61,7 +61,7 @@ pub struct Builder {
     listen: SocketAddr,
     upstream: Option<SocketAddr>,
     upstream_name: Option<String>,
-    undialed: CutHow,
+    undialed: CloseKind,
     taps: Vec<Arc<dyn Tap>>,
     tapped: bool,
     seed: Option<Seed>,
@@ -81,7 +81,7 @@ impl Builder {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             upstream: None,
             upstream_name: None,
-            undialed: CutHow::Rst,
+            undialed: CloseKind::Rst,
             taps: Vec::new(),
             tapped: false,
             seed: None,
@@ -109,7 +109,7 @@ impl Builder {
     }
 
     /// What a client gets when the upstream cannot be reached; RST without.
-    pub fn undialed(self, how: CutHow) -> Self {
+    pub fn undialed(self, how: CloseKind) -> Self {
         Self { undialed: how, ..self }
     }
 
@@ -120,7 +120,7 @@ impl Builder {
     }
 
     /// A tap that needs no frames: it hears of connections and faults. It does not make the link look into
-    /// what passes, and costs nothing while octets pass.
+    /// what passes, and costs nothing while bytes pass.
     pub fn observer(mut self, tap: Arc<dyn Tap>) -> Self {
         self.taps.push(tap);
         self
@@ -172,7 +172,7 @@ impl Builder {
             };
             table.add(injection, frame);
         }
-        let (door, bound) = match Door::open(addr) {
+        let (door, bound) = match Listener::open(addr) {
             Ok(open) => open,
             Err(source) => return Err(StartError::Listen { link, addr, source }),
         };

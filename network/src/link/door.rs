@@ -10,7 +10,7 @@ use super::peer::prompt;
 /// Connections the operating system keeps for us until they are accepted; it may have a bound of its own.
 const BACKLOG: i32 = 4096;
 
-pub(super) enum Door {
+pub(super) enum Listener {
     Open(TcpListener),
     /// Bound and not listening: the operating system refuses, and nobody else can have the port.
     Refusing(Socket),
@@ -18,7 +18,7 @@ pub(super) enum Door {
     Broken,
 }
 
-impl Door {
+impl Listener {
     /// Listens on `addr`; port 0 is any free one. Returns the address with its port.
     pub(super) fn open(addr: SocketAddr) -> io::Result<(Self, SocketAddr)> {
         // Linux gives a port it chose itself back when listening stops, and keeps one that was asked
@@ -70,9 +70,9 @@ fn local(socket: &Socket) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::Error::other("a TCP socket without an address"))
 }
 
-fn listen(socket: Socket) -> io::Result<Door> {
+fn listen(socket: Socket) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
-    Ok(Door::Open(TcpListener::from_std(socket.into())?))
+    Ok(Listener::Open(TcpListener::from_std(socket.into())?))
 }
 
 /// On Linux the same socket stops listening and stays bound. Without address reuse while it does,

@@ -53,7 +53,7 @@ use crate::{
     event::What,
     fault::{Active, Fault, FaultError, FaultId, Injection},
     seed::Seed,
-    wire::Way,
+    wire::Direction,
 };
 
 /// How long connections may take to confirm a cut. They never wait for a peer, so only a runtime
@@ -99,8 +99,8 @@ impl Link {
         self.shared.seed
     }
 
-    /// Octets of one way so far, over all connections: read from their source, written to their sink.
-    pub fn traffic(&self, way: Way) -> (u64, u64) {
+    /// Bytes of one way so far, over all connections: read from their source, written to their sink.
+    pub fn traffic(&self, way: Direction) -> (u64, u64) {
         self.shared.traffic.so_far(way)
     }
 
@@ -121,13 +121,13 @@ impl Link {
         live.map(|(id, live)| Connection { id: *id, peer: live.peer, since: live.since }).collect()
     }
 
-    /// Puts a fault in force, or arms it. When this returns, the next octet is subject to it; cuts
+    /// Puts a fault in force, or arms it. When this returns, the next byte is subject to it; cuts
     /// without a point are done, and a refusing port refuses.
     pub async fn inject(&self, injection: impl Into<Injection>) -> Result<FaultId, FaultError> {
         self.put(injection.into(), None).await
     }
 
-    /// Changes a fault in force, at one moment: every octet is subject to it as it was or as it is. It
+    /// Changes a fault in force, at one moment: every byte is subject to it as it was or as it is. It
     /// keeps its place among the others and what it has counted, is drawn anew for each connection, and
     /// has another id from now on.
     pub async fn replace(
@@ -244,7 +244,7 @@ impl Link {
     /// Has the supervisor open or close the port as the table says, and waits for it.
     async fn see_to_door(&self) -> Result<(), FaultError> {
         let (done, answer) = oneshot::channel();
-        self.commander.send(Command::Door(done)).await.map_err(|_| self.stopped())?;
+        self.commander.send(Command::Listener(done)).await.map_err(|_| self.stopped())?;
         answer.await.map_err(|_| self.stopped())?.map_err(|error| FaultError::Listen {
             link: self.name().to_owned(),
             addr: self.addr(),

@@ -7,7 +7,7 @@ use crate::{
     amqp::Scanner,
     event::What,
     fault::{FaultId, table::Entry},
-    wire::{End, Way},
+    wire::{Direction, End},
 };
 
 /// Who keeps the record of one connection.
@@ -24,23 +24,23 @@ impl Notes<'_> {
     }
 
     /// Each time.
-    pub(super) fn fire(&self, entry: &Entry, way: Option<Way>, note: String) {
+    pub(super) fn fire(&self, entry: &Entry, way: Option<Direction>, note: String) {
         self.shared.fire(Some(self.conn), entry, way, note);
     }
 
     /// Once a connection.
-    pub(super) fn fire_once(&mut self, entry: &Entry, way: Option<Way>) {
+    pub(super) fn fire_once(&mut self, entry: &Entry, way: Option<Direction>) {
         if !self.fired.contains(&entry.id) {
             self.fired.push(entry.id);
             self.fire(entry, way, entry.injection.fault.name().to_owned());
         }
     }
 
-    /// Octets crossed an end: what frames were completed by them?
+    /// Bytes crossed an end: what frames were completed by them?
     pub(super) fn heard(
         &self,
         end: End,
-        way: Way,
+        way: Direction,
         tap: &mut Option<Scanner>,
         bytes: &[u8],
         at: Instant,

@@ -12,7 +12,7 @@ use std::{
 use socket2::{SockRef, Socket};
 use tokio::{io::Interest, net::TcpStream};
 
-/// How long an end that was sent FIN is listened to, so that no unread octet turns it into RST.
+/// How long an end that was sent FIN is listened to, so that no unread byte turns it into RST.
 const LEAVING: Duration = Duration::from_secs(10);
 
 pub(super) struct Open {
@@ -21,7 +21,7 @@ pub(super) struct Open {
     pub(super) shut: bool,
     /// It was cut with FIN: what it still says is read and thrown away, until then.
     pub(super) leaving: Option<Instant>,
-    /// A write to it failed: it is gone, but octets it sent before may be left to read.
+    /// A write to it failed: it is gone, but bytes it sent before may be left to read.
     pub(super) broken: bool,
     /// A descriptor of its own, for a readiness of its own; made when it is first needed.
     watch: Option<TcpStream>,
@@ -78,7 +78,7 @@ impl Peer {
         }
     }
 
-    /// An end that takes octets.
+    /// An end that takes bytes.
     pub(super) fn writable(&mut self) -> Option<&mut Open> {
         self.open().filter(|open| !open.shut && !open.broken)
     }

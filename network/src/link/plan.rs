@@ -1,7 +1,7 @@
 //! Where a direction is in its stream of frames, and what is to happen to the frame at its head.
 //!
-//! It follows the octets as they leave (or vanish), from the first of a connection on, so that a
-//! point injected into a live connection finds it in step. While points are armed the octets of a
+//! It follows the bytes as they leave (or vanish), from the first of a connection on, so that a
+//! point injected into a live connection finds it in step. While points are armed the bytes of a
 //! frame wait until it can be named: 11 of them at most.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Octets that name any frame: its header, class and method.
+/// Bytes that name any frame: its header, class and method.
 pub(super) const NAMING: usize = 11;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct Planned {
     name: FrameName,
     channel: u16,
     total: u64,
-    /// Octets of it that have left.
+    /// Bytes of it that have left.
     gone: u64,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Plan {
     matched: FaultId,
     /// By offset.
     acts: Vec<(u64, Act, Arc<Entry>)>,
-    /// Up to which offset of the frame octets vanish.
+    /// Up to which offset of the frame bytes vanish.
     swallow: u64,
 }
 
@@ -53,8 +53,8 @@ impl Plan {
         self.frame.is_none()
     }
 
-    /// What the octets that have left so far have led up to; to be asked until it has no more. An
-    /// octet can be changed only once it is `here`, at the head.
+    /// What the bytes that have left so far have led up to; to be asked until it has no more. An
+    /// byte can be changed only once it is `here`, at the head.
     pub(super) fn due(&mut self, here: bool) -> Option<Due> {
         let frame = self.frame.as_ref()?;
         let ripe = |act: &Act| here || !matches!(act, Act::Xor(_));
@@ -63,7 +63,7 @@ impl Plan {
             let place = match at {
                 0 => "before".to_owned(),
                 at if at == frame.total => "after".to_owned(),
-                at => format!("{at} octets into"),
+                at => format!("{at} bytes into"),
             };
             let note = format!("{place} ch{} {}", frame.channel, frame.name);
             if let Act::Swallow { to } = act {
@@ -109,7 +109,7 @@ impl Plan {
         true
     }
 
-    /// How many octets may leave before something is due or another frame begins.
+    /// How many bytes may leave before something is due or another frame begins.
     pub(super) fn run(&self, armed: bool) -> usize {
         let run = match &self.frame {
             Some(frame) => {
@@ -123,12 +123,12 @@ impl Plan {
         usize::try_from(run).unwrap_or(usize::MAX)
     }
 
-    /// Whether the next octets are to vanish.
+    /// Whether the next bytes are to vanish.
     pub(super) fn swallows(&self) -> bool {
         self.frame.as_ref().is_some_and(|frame| frame.gone < self.swallow)
     }
 
-    /// Octets left, or vanished.
+    /// Bytes left, or vanished.
     pub(super) fn passed(&mut self, bytes: &[u8]) {
         self.boundary.feed(bytes, |_| {});
         if let Some(frame) = &mut self.frame {

@@ -1,4 +1,4 @@
-//! Octets that were read and not yet written, in order, each with the instant it may leave at.
+//! Bytes that were read and not yet written, in order, each with the instant it may leave at.
 //!
 //! It has no bound of its own: a direction stops reading when it holds enough.
 
@@ -18,7 +18,7 @@ pub(super) enum Front {
 #[derive(Debug)]
 struct Chunk {
     bytes: Vec<u8>,
-    /// Octets of it that have left.
+    /// Bytes of it that have left.
     gone: usize,
     due: Instant,
 }
@@ -26,18 +26,18 @@ struct Chunk {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     chunks: VecDeque<Chunk>,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Queue {
-    pub(super) fn octets(&self) -> usize {
-        self.octets
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Appends; what is behind another chunk never leaves before it.
     pub(super) fn push(&mut self, bytes: &[u8], due: Instant) {
         let due = self.chunks.back().map_or(due, |last| last.due.max(due));
-        self.octets += bytes.len();
+        self.bytes += bytes.len();
         self.chunks.push_back(Chunk { bytes: bytes.to_vec(), gone: 0, due });
     }
 
@@ -49,22 +49,22 @@ impl Queue {
         }
     }
 
-    /// The first chunk's octets.
+    /// The first chunk's bytes.
     pub(super) fn head(&mut self) -> &mut [u8] {
         self.chunks.front_mut().map_or(&mut [], |chunk| &mut chunk.bytes[chunk.gone..])
     }
 
-    /// Copies the first octets, across chunks; how many there were.
+    /// Copies the first bytes, across chunks; how many there were.
     pub(super) fn peek(&self, into: &mut [u8]) -> usize {
-        let octets = self.chunks.iter().flat_map(|chunk| &chunk.bytes[chunk.gone..]);
-        into.iter_mut().zip(octets).map(|(to, from)| *to = *from).count()
+        let bytes = self.chunks.iter().flat_map(|chunk| &chunk.bytes[chunk.gone..]);
+        into.iter_mut().zip(bytes).map(|(to, from)| *to = *from).count()
     }
 
-    /// Removes the first `n` octets, which are of the first chunk.
+    /// Removes the first `n` bytes, which are of the first chunk.
     pub(super) fn take(&mut self, n: usize) {
         let Some(chunk) = self.chunks.front_mut() else { return };
         chunk.gone += n;
-        self.octets -= n;
+        self.bytes -= n;
         if chunk.gone >= chunk.bytes.len() {
             self.chunks.pop_front();
         }

@@ -16,7 +16,7 @@ use crate::{
     event::{Event, Tap, What},
     fault::table::{Entry, Table},
     seed::Seed,
-    wire::{CutHow, Way},
+    wire::{CloseKind, Direction},
 };
 
 pub(super) struct Shared {
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// A host and port, resolved at each dial; then `upstream` is the last address dialed.
     pub(super) upstream_name: Option<String>,
     /// What a client gets when the upstream cannot be reached.
-    pub(super) undialed: CutHow,
+    pub(super) undialed: CloseKind,
     pub(super) traffic: Traffic,
     pub(super) table: RwLock<Table>,
     /// Wakes the supervisor: something expired, was spent, or concerns the door.
@@ -74,7 +74,13 @@ impl Shared {
     }
 
     /// Counts and records that a fault did something.
-    pub(super) fn fire(&self, conn: Option<u64>, entry: &Entry, way: Option<Way>, note: String) {
+    pub(super) fn fire(
+        &self,
+        conn: Option<u64>,
+        entry: &Entry,
+        way: Option<Direction>,
+        note: String,
+    ) {
         entry.counters.fired.fetch_add(1, Relaxed);
         self.record(conn, Instant::now(), What::Fired { fault: entry.id, way, note });
     }

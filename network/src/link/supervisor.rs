@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     connection::Connection,
     descriptors::{self, Reserved},
-    door::Door,
+    door::Listener,
     shared::Shared,
 };
 use crate::{
@@ -34,13 +34,13 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// What the link's owner asks of it.
 pub(super) enum Command {
     /// Bring the door in line with the table; says how that went.
-    Door(oneshot::Sender<Result<(), String>>),
+    Listener(oneshot::Sender<Result<(), String>>),
     Stop,
 }
 
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
-    door: Door,
+    door: Listener,
     commands: mpsc::Receiver<Command>,
     connections: JoinSet<()>,
     /// No accepting until then.
@@ -56,7 +56,7 @@ pub(super) struct Supervisor {
 impl Supervisor {
     pub(super) fn new(
         shared: Arc<Shared>,
-        door: Door,
+        door: Listener,
         commands: mpsc::Receiver<Command>,
         connections: JoinSet<()>,
     ) -> Self {
@@ -80,7 +80,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Door(done)) => {
+                    Some(Command::Listener(done)) => {
                         let _ = done.send(self.keep_door());
                     }
                     Some(Command::Stop) | None => break,
@@ -133,12 +133,14 @@ impl Supervisor {
     fn keep_door(&mut self) -> Result<(), String> {
         let refuse = refusing(&self.shared.read());
         let done = match (&self.door, refuse) {
-            (Door::Open(_), Some(entry)) => {
+            (Listener::Open(_), Some(entry)) => {
                 self.shared.fire(None, &entry, None, "refuse".to_owned());
                 self.door.refuse()
             }
-            (Door::Refusing(_), None) => self.door.reopen(),
-            (Door::Broken, None) => Door::open(self.shared.addr).map(|(door, _)| self.door = door),
+            (Listener::Refusing(_), None) => self.door.reopen(),
+            (Listener::Broken, None) => {
+                Listener::open(self.shared.addr).map(|(door, _)| self.door = door)
+            }
             _ => Ok(()),
         };
         done.map_err(|error| error.to_string())
@@ -169,7 +171,7 @@ impl Supervisor {
 
     /// Ends every connection and waits for it.
     async fn stop(mut self) {
-        self.door = Door::Broken;
+        self.door = Listener::Broken;
         {
             let mut table = self.shared.write();
             table.stopped = true;
@@ -186,18 +188,18 @@ impl Supervisor {
 
 /// Accepts, with a socket in reserve to dial with.
 async fn accept(
-    door: &Door,
+    door: &Listener,
     reserved: &mut Option<Reserved>,
     upstream: SocketAddr,
 ) -> io::Result<(TcpStream, SocketAddr)> {
     match door {
-        Door::Open(listener) => {
+        Listener::Open(listener) => {
             if reserved.is_none() {
                 *reserved = Some(Reserved::new(upstream)?);
             }
             TcpListener::accept(listener).await
         }
-        Door::Refusing(_) | Door::Broken => std::future::pending().await,
+        Listener::Refusing(_) | Listener::Broken => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     fault::{self, Edge, Fault, Injection, Point},
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 /// The fault for a toxic, or what is wrong with it; `None` for one that does nothing.
@@ -40,7 +40,7 @@ const YEAR: i64 = 365 * 24 * 3600 * 1000;
 
 fn plain(
     kind: &ToxicKind,
-    way: Option<Way>,
+    way: Option<Direction>,
     attributes: &Attributes,
 ) -> Result<Option<Fault>, String> {
     use fault::Toxic;
@@ -86,8 +86,8 @@ fn frame(toxic: &Toxic) -> Result<Injection, String> {
         },
         "truncate" => Fault::Truncate { keep: number("keep", n("keep"), 0)? },
         _ => match how(attributes) {
-            CutHow::Rst => Fault::Rst { side: side(attributes) },
-            CutHow::Fin => Fault::Fin { side: side(attributes) },
+            CloseKind::Rst => Fault::Rst { side: side(attributes) },
+            CloseKind::Fin => Fault::Fin { side: side(attributes) },
         },
     };
     let edge = match attributes.word("edge") {
@@ -96,7 +96,7 @@ fn frame(toxic: &Toxic) -> Result<Injection, String> {
         _ => Edge::Before,
     };
     let point = Point {
-        way: toxic.way.unwrap_or(Way::ToClient),
+        way: toxic.way.unwrap_or(Direction::ToClient),
         frame: attributes.word("frame").to_owned(),
         nth: number("nth", n("nth"), 1)?,
         edge,
@@ -112,8 +112,8 @@ fn side(attributes: &Attributes) -> Side {
     }
 }
 
-fn how(attributes: &Attributes) -> CutHow {
-    if attributes.word("how") == "fin" { CutHow::Fin } else { CutHow::Rst }
+fn how(attributes: &Attributes) -> CloseKind {
+    if attributes.word("how") == "fin" { CloseKind::Fin } else { CloseKind::Rst }
 }
 
 fn within(name: &str, given: i64, low: i64, high: i64) -> Result<u64, String> {
@@ -129,10 +129,10 @@ fn number(name: &str, given: i64, low: i64) -> Result<u32, String> {
 }
 
 /// The direction a `stream` names, in whatever case; `Some(None)` is both.
-pub(super) fn way(stream: &str, streams: Streams) -> Option<Option<Way>> {
+pub(super) fn way(stream: &str, streams: Streams) -> Option<Option<Direction>> {
     match stream.to_lowercase().as_str() {
-        "upstream" => Some(Some(Way::ToBroker)),
-        "downstream" => Some(Some(Way::ToClient)),
+        "upstream" => Some(Some(Direction::ToBroker)),
+        "downstream" => Some(Some(Direction::ToClient)),
         "both" if streams != Streams::One => Some(None),
         _ => None,
     }

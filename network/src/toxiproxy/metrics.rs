@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{link::Link, wire::Way};
+use crate::{link::Link, wire::Direction};
 
 /// What a counter is about: direction, proxy, listener, upstream; and what was received and sent.
 type Totals = BTreeMap<[String; 4], (u64, u64)>;
@@ -79,7 +79,8 @@ impl Metrics {
 
 /// Adds what a link has counted so far, if anything.
 pub(super) fn count(totals: &mut Totals, counted: &Counted<'_>) {
-    for (direction, way) in [("upstream", Way::ToBroker), ("downstream", Way::ToClient)] {
+    for (direction, way) in [("upstream", Direction::ToBroker), ("downstream", Direction::ToClient)]
+    {
         let (received, sent) = counted.link.traffic(way);
         if received + sent > 0 {
             let labels = [direction, counted.name, counted.listen, counted.upstream];

@@ -24,7 +24,7 @@ use crate::{
     fault::{FaultError, FaultId, Injection},
     link::{Link, StartError},
     seed::Seed,
-    wire::{CutHow, Way},
+    wire::{CloseKind, Direction},
 };
 
 /// How long reaching an upstream may take. Toxiproxy waits for ever, and its proxy with it.
@@ -283,7 +283,7 @@ impl Proxy {
             Link::builder(&self.name)
                 .listen(addr)
                 .upstream_name(&inner.upstream)
-                .undialed(CutHow::Fin)
+                .undialed(CloseKind::Fin)
                 .dial_deadline(DIAL)
                 .seed(self.seed)
                 .faults(faults.clone())
@@ -372,8 +372,8 @@ impl Inner {
     fn render_toxics(&self) -> String {
         let mut toxics: Vec<&Toxic> = self.toxics.iter().map(|placed| &placed.toxic).collect();
         toxics.sort_by_key(|toxic| match toxic.way {
-            Some(Way::ToBroker) => 0,
-            Some(Way::ToClient) => 1,
+            Some(Direction::ToBroker) => 0,
+            Some(Direction::ToClient) => 1,
             None => 2,
         });
         let rendered: Vec<String> = toxics.into_iter().map(Toxic::render).collect();

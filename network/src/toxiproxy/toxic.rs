@@ -6,7 +6,7 @@ use super::{
     fault,
     json::{self, Json, Object},
 };
-use crate::{fault::Injection, wire::Way};
+use crate::{fault::Injection, wire::Direction};
 
 /// A toxic of a proxy.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(super) struct Toxic {
     /// As it was written.
     stream: String,
     /// What that means; none is both ways.
-    pub(super) way: Option<Way>,
+    pub(super) way: Option<Direction>,
     pub(super) toxicity: f32,
     pub(super) attributes: Attributes,
     /// Milliseconds, after which it is over.

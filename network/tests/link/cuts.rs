@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use gauntlet_network::{CutHow, Edge, End, Fault, Injection, Point, Side, Way, What};
+use gauntlet_network::{CloseKind, Direction, Edge, End, Fault, Injection, Point, Side, What};
 use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
@@ -33,7 +33,7 @@ async fn a_fin_of_an_idle_connection_is_an_end_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_side_that_is_not_reset_learns_with_its_next_octet() {
+async fn a_side_that_is_not_reset_learns_with_its_next_byte() {
     let rig = Rig::new().await;
     for side in [Side::Client, Side::Broker] {
         let (client, server) = rig.pair().await;
@@ -66,7 +66,7 @@ async fn an_end_that_closes_on_a_forgotten_peer_is_reset_and_the_connection_is_o
                 };
                 if half_closed {
                     left.shutdown().await.unwrap();
-                    let told = What::Cut { end: cut_end, how: CutHow::Fin };
+                    let told = What::Cut { end: cut_end, how: CloseKind::Fin };
                     rig.heard.wait(|what| *what == told).await;
                 }
                 rig.link.inject(cut.clone()).await.unwrap();
@@ -119,7 +119,7 @@ async fn cut_at(edge: Edge, expected: &[u8], fault: Fault, end: Option<ErrorKind
         let (mut client, mut server) = rig.pair().await;
         send(&mut client, b"AMQP\x00\x00\x09\x01").await;
         expect(&mut server, b"AMQP\x00\x00\x09\x01").await;
-        let point = Point::new(Way::ToBroker, "basic.ack").nth(2).edge(edge);
+        let point = Point::new(Direction::ToBroker, "basic.ack").nth(2).edge(edge);
         let id = rig.link.inject(Injection::from(fault.clone()).at(point)).await.unwrap();
         let sent = [heartbeat(), ack(1), heartbeat(), ack(2), heartbeat(), ack(3)].concat();
         for piece in sent.chunks(pieces) {
@@ -139,9 +139,9 @@ async fn a_cut_before_a_frame_inside_it_and_after_it_is_exact() {
     let before = [heartbeat(), ack(1), heartbeat()].concat();
     let reset = Some(ErrorKind::ConnectionReset);
     cut_at(Edge::Before, &before, RST, reset).await;
-    for octets in [1, 3, 7, 11, 20] {
-        let some = &ack(2)[..octets as usize];
-        cut_at(Edge::Inside(octets), &[&before, some].concat(), RST, reset).await;
+    for bytes in [1, 3, 7, 11, 20] {
+        let some = &ack(2)[..bytes as usize];
+        cut_at(Edge::Inside(bytes), &[&before, some].concat(), RST, reset).await;
     }
     cut_at(Edge::After, &[&*before, &ack(2)].concat(), RST, reset).await;
     cut_at(Edge::Inside(9999), &[&*before, &ack(2)].concat(), RST, reset).await;
@@ -154,7 +154,7 @@ async fn a_point_counts_over_connections_and_cuts_only_where_it_is_met() {
     let rig = Rig::new().await;
     let (mut first, mut first_server) = rig.pair().await;
     let (mut second, mut second_server) = rig.pair().await;
-    let point = Point::new(Way::ToBroker, "basic.ack").nth(2);
+    let point = Point::new(Direction::ToBroker, "basic.ack").nth(2);
     rig.link.inject(Injection::from(RST).at(point)).await.unwrap();
     send(&mut first, &ack(1)).await;
     expect(&mut first_server, &ack(1)).await;
@@ -171,7 +171,7 @@ async fn a_cut_that_has_fired_is_done_however_soon_it_is_lifted() {
     let rig = Rig::new().await;
     for round in 0..200 {
         let (mut client, mut server) = rig.pair().await;
-        let point = Point::new(Way::ToBroker, "basic.ack");
+        let point = Point::new(Direction::ToBroker, "basic.ack");
         let id = rig.link.inject(Injection::from(RST).at(point)).await.unwrap();
         let lifted = async {
             while rig.link.fired(id) == 0 {
@@ -193,7 +193,7 @@ async fn a_point_injected_in_mid_frame_is_in_step() {
     let long = body(&[0xCE; 5000]);
     send(&mut client, &long[..3000]).await;
     expect(&mut server, &long[..3000]).await;
-    let point = Point::new(Way::ToBroker, "*");
+    let point = Point::new(Direction::ToBroker, "*");
     rig.link.inject(Injection::from(RST).at(point)).await.unwrap();
     send(&mut client, &[&long[3000..], &ack(1)].concat()).await;
     assert_eq!(rest(&mut server).await, (long[3000..].to_vec(), Some(ErrorKind::ConnectionReset)));
@@ -212,6 +212,6 @@ async fn the_next_two_connections_are_reset_and_the_third_lives() {
         expect(server, b"alive").await;
     }
     assert_eq!(rig.link.fired(id), 2);
-    let cut = What::Cut { end: End::Client, how: CutHow::Rst };
+    let cut = What::Cut { end: End::Client, how: CloseKind::Rst };
     assert_eq!(rig.heard.all().iter().filter(|what| **what == cut).count(), 2);
 }

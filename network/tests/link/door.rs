@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use gauntlet_network::{CutHow, Fault, Injection, What};
+use gauntlet_network::{CloseKind, Fault, Injection, What};
 use socket2::{Domain, Socket, Type};
 
 use crate::rig::*;
@@ -60,7 +60,7 @@ async fn an_ignored_connection_is_neither_dialed_nor_answered() {
 
 #[tokio::test]
 async fn accepted_then_closed() {
-    for (how, end) in [(CutHow::Fin, None), (CutHow::Rst, Some(ErrorKind::ConnectionReset))] {
+    for (how, end) in [(CloseKind::Fin, None), (CloseKind::Rst, Some(ErrorKind::ConnectionReset))] {
         let rig = Rig::new().await;
         let id = rig.link.inject(Fault::AcceptThenClose { how }).await.unwrap();
         assert_eq!(rest(&mut rig.client().await).await, (vec![], end));
@@ -86,10 +86,10 @@ async fn connections_beyond_the_limit_are_reset() {
 
 #[tokio::test]
 async fn a_port_that_refuses_from_a_point_on() {
-    use gauntlet_network::{Point, Way};
+    use gauntlet_network::{Direction, Point};
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
-    let at = Point::new(Way::ToBroker, "heartbeat");
+    let at = Point::new(Direction::ToBroker, "heartbeat");
     let id = rig.link.inject(Injection::from(Fault::Refuse).at(at)).await.unwrap();
     drop(rig.pair().await);
     send(&mut client, &heartbeat()).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gauntlet_network::{Edge, Fault, FaultId, Injection, Point, Side, Way};
+use gauntlet_network::{Direction, Edge, Fault, FaultId, Injection, Point, Side};
 use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
@@ -29,7 +29,7 @@ async fn check(
 }
 
 fn second_ack() -> Point {
-    Point::new(Way::ToBroker, "basic.ack").nth(2)
+    Point::new(Direction::ToBroker, "basic.ack").nth(2)
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn exactly_the_nth_frame_is_dropped() {
 }
 
 #[tokio::test]
-async fn exactly_one_octet_is_corrupted() {
+async fn exactly_one_byte_is_corrupted() {
     for pieces in [1, 10_000] {
         for byte in [0_u32, 7, 20] {
             let corrupt = Injection::from(Fault::Corrupt { byte, xor: 0x80 }).at(second_ack());
@@ -56,7 +56,7 @@ async fn exactly_one_octet_is_corrupted() {
 }
 
 #[tokio::test]
-async fn an_octet_that_comes_later_than_those_before_it_is_corrupted() {
+async fn an_byte_that_comes_later_than_those_before_it_is_corrupted() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());
@@ -72,7 +72,7 @@ async fn an_octet_that_comes_later_than_those_before_it_is_corrupted() {
 }
 
 #[tokio::test]
-async fn an_octet_to_be_corrupted_keeps_no_cut_at_its_place_waiting() {
+async fn an_byte_to_be_corrupted_keeps_no_cut_at_its_place_waiting() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let corrupt = Injection::from(Fault::Corrupt { byte: 20, xor: 0xFF }).at(second_ack());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gauntlet_network::{
-    Edge, Fault, FaultId, Injection, Point, Side, Way,
+    Direction, Edge, Fault, FaultId, Injection, Point, Side,
     fault::{CATALOGUE, Toxic},
 };
 
@@ -19,7 +19,7 @@ async fn refused(injection: impl Into<Injection>, message: &str) {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_and_quoted() {
     let rst = || Injection::from(Fault::Rst { side: Side::Both });
-    let point = |frame: &str| Point::new(Way::ToBroker, frame);
+    let point = |frame: &str| Point::new(Direction::ToBroker, frame);
     refused(
         rst().at(point("basic.delivery")),
         "no frame is called \"basic.delivery\"; did you mean \"basic.deliver\"? (\"*\" is any frame)",
@@ -34,7 +34,7 @@ async fn what_makes_no_sense_is_refused_and_quoted() {
     refused(Fault::Drop, "drop acts on a frame: say which with a point").await;
     refused(
         Injection::from(Fault::Drop).at(point("*").edge(Edge::Inside(3))),
-        "drop takes a frame as a whole: its point has the edge \"before\", not \"3 octets into\"",
+        "drop takes a frame as a whole: its point has the edge \"before\", not \"3 bytes into\"",
     )
     .await;
     refused(
@@ -57,7 +57,8 @@ async fn what_makes_no_sense_is_refused_and_quoted() {
 #[tokio::test]
 async fn points_need_a_link_that_scans_and_lifting_a_fault() {
     let rig = Rig::with(|builder| builder.scan(false)).await;
-    let cut = Injection::from(Fault::Rst { side: Side::Both }).at(Point::new(Way::ToBroker, "*"));
+    let cut =
+        Injection::from(Fault::Rst { side: Side::Both }).at(Point::new(Direction::ToBroker, "*"));
     let error = rig.link.inject(cut).await.unwrap_err().to_string();
     assert_eq!(error, "the link \"test\" was started with scan(false): it knows no points");
     let error = rig.link.lift(FaultId(7)).await.unwrap_err().to_string();
@@ -106,9 +107,9 @@ async fn a_reset_that_lasts_cuts_the_newborn_too() {
     rig.pair().await;
 }
 
-/// While octets stream, an injection returns and not one octet more may pass.
+/// While bytes stream, an injection returns and not one byte more may pass.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_inject_returns_the_next_octet_is_subject_to_it() {
+async fn when_inject_returns_the_next_byte_is_subject_to_it() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let rig = Rig::new().await;
     for _ in 0..20 {
@@ -116,7 +117,7 @@ async fn when_inject_returns_the_next_octet_is_subject_to_it() {
         let mut stream = tokio::task::JoinSet::new();
         stream.spawn(async move { while client.write_all(&[0; 4096]).await.is_ok() {} });
         let mut buffer = vec![0; 1 << 16];
-        soon("octets flow", server.read(&mut buffer)).await.unwrap();
+        soon("bytes flow", server.read(&mut buffer)).await.unwrap();
         let id = rig.link.inject(Fault::Blackhole { way: None, resume: false }).await.unwrap();
         // What was written before is in the socket's buffers already: drain it, then silence.
         while let Ok(Ok(n)) =
@@ -135,7 +136,7 @@ fn every_fault_survives_its_file_format_under_its_catalogued_name() {
     let delay = Duration::from_millis(1500);
     let faults = [
         Fault::Latency { way: None, delay, jitter: Duration::ZERO },
-        Fault::Bandwidth { way: Some(Way::ToBroker), bytes_per_second: 1 },
+        Fault::Bandwidth { way: Some(Direction::ToBroker), bytes_per_second: 1 },
         Fault::Slice { way: None, size: 1, variation: 0, pause: delay },
         Fault::Limit { way: None, bytes: 0, how: Default::default() },
         Fault::SlowClose { delay },
@@ -151,7 +152,7 @@ fn every_fault_survives_its_file_format_under_its_catalogued_name() {
         Fault::Hold { delay },
         Fault::Corrupt { byte: 0, xor: 1 },
         Fault::Truncate { keep: 0 },
-        Fault::Toxic { way: Some(Way::ToClient), toxic: Toxic::Timeout { timeout: 1 } },
+        Fault::Toxic { way: Some(Direction::ToClient), toxic: Toxic::Timeout { timeout: 1 } },
     ];
     assert_eq!(faults.len(), CATALOGUE.len());
     for (fault, about) in faults.into_iter().zip(CATALOGUE) {
@@ -161,7 +162,7 @@ fn every_fault_survives_its_file_format_under_its_catalogued_name() {
         for (field, _) in json.as_object().unwrap().iter().filter(|(field, _)| *field != "kind") {
             assert!(about.fields.iter().any(|(name, _)| name == field), "{field} of {json}");
         }
-        let point = Point::new(Way::ToClient, "body").nth(3).edge(Edge::Inside(9));
+        let point = Point::new(Direction::ToClient, "body").nth(3).edge(Edge::Inside(9));
         let injection = Injection::from(fault).at(point).times(2);
         let text = serde_json::to_string(&injection).unwrap();
         assert_eq!(serde_json::from_str::<Injection>(&text).unwrap(), injection, "{text}");

@@ -6,7 +6,7 @@
 /// A link between a client and an upstream of the test's own, and what its taps heard.
 mod rig;
 
-/// Without faults: octets, half-close, resets, errors, upstreams, stopping.
+/// Without faults: bytes, half-close, resets, errors, upstreams, stopping.
 mod plain;
 
 /// Latency, bandwidth, slices, limits, slow close.

@@ -1,8 +1,8 @@
-//! Without faults: octets, half-close, resets, errors, upstreams, stopping.
+//! Without faults: bytes, half-close, resets, errors, upstreams, stopping.
 
 use std::{io::ErrorKind, time::Duration};
 
-use gauntlet_network::{CutHow, End, Ending, Link, Way, What};
+use gauntlet_network::{CloseKind, Direction, End, Ending, Link, What};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -11,7 +11,7 @@ use tokio::{
 use crate::rig::*;
 
 #[tokio::test]
-async fn octets_cross_both_ways() {
+async fn bytes_cross_both_ways() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     send(&mut client, b"there").await;
@@ -70,7 +70,7 @@ async fn a_reset_is_a_reset_on_the_other_side_both_ways() {
 }
 
 /// Sends until some of it stays with the link, or until no more is taken; whether the latter.
-async fn fill(rig: &Rig, way: Way, from: &mut TcpStream, to_the_brim: bool) -> bool {
+async fn fill(rig: &Rig, way: Direction, from: &mut TcpStream, to_the_brim: bool) -> bool {
     let piece = body(&[7; 8000]);
     let crossed = |at: End| {
         let all = rig.heard.all();
@@ -96,13 +96,13 @@ async fn fill(rig: &Rig, way: Way, from: &mut TcpStream, to_the_brim: bool) -> b
 
 #[tokio::test]
 async fn a_reset_overtakes_what_a_peer_that_does_not_read_leaves_waiting() {
-    for way in Way::BOTH {
+    for way in Direction::BOTH {
         for to_the_brim in [false, true] {
             let rig = Rig::new().await;
             let (client, server) = rig.pair().await;
             let (mut first, mut second) = match way {
-                Way::ToBroker => (client, server),
-                Way::ToClient => (server, client),
+                Direction::ToBroker => (client, server),
+                Direction::ToClient => (server, client),
             };
             assert_eq!(fill(&rig, way, &mut first, to_the_brim).await, to_the_brim);
             send(&mut second, b"the other way goes on").await;
@@ -126,7 +126,7 @@ async fn an_upstream_that_refuses_resets_the_client() {
     rig.link.set_upstream(nobody.local_addr().unwrap());
     expect_reset(&mut rig.client().await).await;
     rig.heard.wait(|what| matches!(what, What::DialFailed { .. })).await;
-    rig.heard.wait(|what| *what == What::Cut { end: End::Client, how: CutHow::Rst }).await;
+    rig.heard.wait(|what| *what == What::Cut { end: End::Client, how: CloseKind::Rst }).await;
 }
 
 #[tokio::test]

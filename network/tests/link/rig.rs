@@ -121,7 +121,7 @@ pub async fn send(stream: &mut TcpStream, bytes: &[u8]) {
 pub async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     let mut read = vec![0; bytes.len()];
     soon("read", stream.read_exact(&mut read)).await.unwrap();
-    assert!(read == bytes, "read {} other octets: {read:02x?}", read.len());
+    assert!(read == bytes, "read {} other bytes: {read:02x?}", read.len());
 }
 
 /// Everything until the end, and the end: `None` is end of file.
@@ -147,8 +147,8 @@ pub async fn expect_end(stream: &mut TcpStream) {
 
 /// Nothing can be read, not even an end.
 pub async fn expect_silence(stream: &mut TcpStream) {
-    let mut octet = [0];
-    let read = tokio::time::timeout(SILENCE, stream.read(&mut octet)).await;
+    let mut byte = [0];
+    let read = tokio::time::timeout(SILENCE, stream.read(&mut byte)).await;
     assert!(read.is_err(), "not silent: {read:?}");
 }
 
@@ -161,7 +161,7 @@ pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// `basic.ack` of one tag: 21 octets.
+/// `basic.ack` of one tag: 21 bytes.
 pub fn ack(tag: u64) -> Vec<u8> {
     let mut payload = vec![0, 60, 0, 80];
     payload.extend_from_slice(&tag.to_be_bytes());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gauntlet_network::{CutHow, Fault, Way};
+use gauntlet_network::{CloseKind, Direction, Fault};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::rig::*;
@@ -17,7 +17,7 @@ async fn a_hundred_milliseconds_are_a_hundred_milliseconds() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let latency =
-        Fault::Latency { way: Some(Way::ToBroker), delay: 100 * MS, jitter: Duration::ZERO };
+        Fault::Latency { way: Some(Direction::ToBroker), delay: 100 * MS, jitter: Duration::ZERO };
     let id = rig.link.inject(latency).await.unwrap();
     // The same machine's timer at the same time: what it is late by is not the link's doing.
     let (mut took, mut late) = (Vec::new(), Vec::new());
@@ -27,12 +27,12 @@ async fn a_hundred_milliseconds_are_a_hundred_milliseconds() {
             pause(100 * MS).await;
             late.push(start.elapsed().saturating_sub(100 * MS));
         };
-        let octet = async {
+        let byte = async {
             send(&mut client, &[n]).await;
             expect(&mut server, &[n]).await;
             took.push(start.elapsed());
         };
-        tokio::join!(timer, octet);
+        tokio::join!(timer, byte);
     }
     took.sort();
     late.sort();
@@ -51,7 +51,7 @@ async fn latency_knows_less_than_a_millisecond() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let delay = Duration::from_micros(2_500);
-    let latency = Fault::Latency { way: Some(Way::ToBroker), delay, jitter: Duration::ZERO };
+    let latency = Fault::Latency { way: Some(Direction::ToBroker), delay, jitter: Duration::ZERO };
     rig.link.inject(latency).await.unwrap();
     // Timers of whole milliseconds would never do it below 3 ms; on a busy machine this one may not always.
     let mut took = Vec::new();
@@ -102,18 +102,18 @@ async fn bandwidth_keeps_its_pace() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     rig.link.inject(Fault::Bandwidth { way: None, bytes_per_second: 1_000_000 }).await.unwrap();
-    let octets = vec![7; 1_500_000];
+    let bytes = vec![7; 1_500_000];
     let start = Instant::now();
     let (_, read) = tokio::join!(
         async {
-            client.write_all(&octets).await.unwrap();
+            client.write_all(&bytes).await.unwrap();
             client.shutdown().await.unwrap();
         },
         rest(&mut server)
     );
     let took = start.elapsed().as_secs_f64();
     println!("bandwidth 1 MB/s: {:.0} B/s", 1_500_000.0 / took);
-    assert_eq!(read.0.len(), octets.len());
+    assert_eq!(read.0.len(), bytes.len());
     assert!((1.35..=1.65).contains(&took), "1.5 MB at 1 MB/s took {took} s");
 }
 
@@ -121,7 +121,8 @@ async fn bandwidth_keeps_its_pace() {
 async fn slices_are_small_and_apart() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
-    let slice = Fault::Slice { way: Some(Way::ToBroker), size: 10, variation: 5, pause: 10 * MS };
+    let slice =
+        Fault::Slice { way: Some(Direction::ToBroker), size: 10, variation: 5, pause: 10 * MS };
     rig.link.inject(slice).await.unwrap();
     send(&mut client, &[1; 100]).await;
     let (mut sizes, mut buffer) = (Vec::new(), [0; 100]);
@@ -134,13 +135,16 @@ async fn slices_are_small_and_apart() {
 }
 
 #[tokio::test]
-async fn a_limit_passes_exactly_its_octets() {
-    for (how, end) in [(CutHow::Fin, None), (CutHow::Rst, Some(ErrorKind::ConnectionReset))] {
+async fn a_limit_passes_exactly_its_bytes() {
+    for (how, end) in [(CloseKind::Fin, None), (CloseKind::Rst, Some(ErrorKind::ConnectionReset))] {
         let rig = Rig::new().await;
         let (mut client, mut server) = rig.pair().await;
         send(&mut client, &[0; 50]).await;
         expect(&mut server, &[0; 50]).await;
-        rig.link.inject(Fault::Limit { way: Some(Way::ToBroker), bytes: 1000, how }).await.unwrap();
+        rig.link
+            .inject(Fault::Limit { way: Some(Direction::ToBroker), bytes: 1000, how })
+            .await
+            .unwrap();
         send(&mut client, &[1; 700]).await;
         expect(&mut server, &[1; 700]).await;
         send(&mut client, &[2; 700]).await;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{Fault, Injection, Point, Way, What};
+use gauntlet_network::{Direction, Fault, Injection, Point, What};
 use tokio::io::AsyncWriteExt;
 
 use crate::rig::*;
 
-fn blackhole(way: Option<Way>, resume: bool) -> Fault {
+fn blackhole(way: Option<Direction>, resume: bool) -> Fault {
     Fault::Blackhole { way, resume }
 }
 
@@ -32,7 +32,7 @@ async fn a_blackhole_lets_nothing_pass_and_closes_nothing() {
 
 #[tokio::test]
 async fn closing_what_lost_something_resets_both_ends_and_ends_the_connection() {
-    for way in [None, Some(Way::ToBroker)] {
+    for way in [None, Some(Direction::ToBroker)] {
         let rig = Rig::new().await;
         let (mut client, mut server) = rig.pair().await;
         let id = rig.link.inject(blackhole(way, false)).await.unwrap();
@@ -69,7 +69,7 @@ async fn in_a_blackhole_neither_fin_nor_rst_passes() {
 async fn one_way_black_leaves_the_other_way_alone() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
-    rig.link.inject(blackhole(Some(Way::ToClient), false)).await.unwrap();
+    rig.link.inject(blackhole(Some(Direction::ToClient), false)).await.unwrap();
     send(&mut server, b"lost").await;
     send(&mut client, b"heard").await;
     expect(&mut server, b"heard").await;
@@ -113,7 +113,7 @@ async fn born_in_a_blackhole_is_dialed_when_it_is_lifted_whatever_becomes_of_the
 
 #[tokio::test]
 async fn born_in_a_blackhole_of_one_way_is_dialed_when_it_is_lifted() {
-    for way in Way::BOTH {
+    for way in Direction::BOTH {
         let rig = Rig::new().await;
         let id = rig.link.inject(blackhole(Some(way), false)).await.unwrap();
         let mut born = rig.client().await;
@@ -131,7 +131,7 @@ async fn born_in_a_blackhole_of_one_way_is_dialed_when_it_is_lifted() {
 async fn a_flow_that_is_forgotten_stays_dead_while_new_connections_work() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
-    let point = Point::new(Way::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
+    let point = Point::new(Direction::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
     let id = rig.link.inject(Injection::from(blackhole(None, false)).at(point)).await.unwrap();
     send(&mut client, &[ack(1), ack(2)].concat()).await;
     expect(&mut server, &ack(1)).await;
@@ -150,7 +150,7 @@ async fn a_blackhole_at_a_point_concerns_that_connection() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let (mut other, mut other_server) = rig.pair().await;
-    let point = Point::new(Way::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
+    let point = Point::new(Direction::ToBroker, "basic.ack").edge(gauntlet_network::Edge::After);
     rig.link.inject(Injection::from(blackhole(None, false)).at(point)).await.unwrap();
     send(&mut client, &[ack(1), ack(2)].concat()).await;
     expect(&mut server, &ack(1)).await;
@@ -165,14 +165,14 @@ async fn a_blackhole_at_a_point_concerns_that_connection() {
 async fn a_stall_builds_back_pressure_and_loses_nothing() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
-    let id = rig.link.inject(Fault::Stall { way: Some(Way::ToBroker) }).await.unwrap();
+    let id = rig.link.inject(Fault::Stall { way: Some(Direction::ToBroker) }).await.unwrap();
     let much: Vec<u8> = (0..30_000_000_u32).map(|n| (n % 251) as u8).collect();
     let mut sent = 0;
     while let Ok(wrote) = tokio::time::timeout(SILENCE, client.write(&much[sent..])).await {
         sent += wrote.unwrap();
     }
     assert!(sent < much.len(), "no back-pressure after {sent}");
-    let read = |what: &What| matches!(what, What::Wire { way: Way::ToBroker, .. });
+    let read = |what: &What| matches!(what, What::Wire { way: Direction::ToBroker, .. });
     assert!(!rig.heard.all().iter().any(read), "nothing is read");
     assert_eq!(rig.link.fired(id), 1);
     expect_silence(&mut server).await;

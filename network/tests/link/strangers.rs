@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use gauntlet_network::{CutHow, Fault, Injection, Point, Side, Way};
+use gauntlet_network::{CloseKind, Direction, Fault, Injection, Point, Side};
 
 use crate::rig::*;
 
@@ -18,7 +18,7 @@ async fn rig() -> (Rig, Arc<AtomicBool>) {
 
 #[tokio::test]
 async fn a_stranger_is_not_among_the_next_connections() {
-    for fault in [RST, Fault::AcceptThenClose { how: CutHow::Rst }] {
+    for fault in [RST, Fault::AcceptThenClose { how: CloseKind::Rst }] {
         let (rig, flag) = rig().await;
         let id = rig.link.inject(Injection::from(fault).next_connections(1)).await.unwrap();
         let (mut stranger, mut server) = rig.pair().await;
@@ -40,7 +40,7 @@ async fn frames_of_a_stranger_are_not_counted() {
         send(from, b"AMQP\x00\x00\x09\x01").await;
         expect(to, b"AMQP\x00\x00\x09\x01").await;
     }
-    let point = Point::new(Way::ToBroker, "heartbeat").nth(2);
+    let point = Point::new(Direction::ToBroker, "heartbeat").nth(2);
     let id = rig.link.inject(Injection::from(RST).at(point)).await.unwrap();
     send(&mut stranger, &[heartbeat(), heartbeat(), heartbeat()].concat()).await;
     expect(&mut its_server, &[heartbeat(), heartbeat(), heartbeat()].concat()).await;

@@ -1,6 +1,6 @@
 //! What taps hear, and in which order.
 
-use gauntlet_network::{End, Fault, Injection, Item, Point, Side, Way, What};
+use gauntlet_network::{Direction, End, Fault, Injection, Item, Point, Side, What};
 
 use crate::rig::*;
 
@@ -31,7 +31,7 @@ async fn both_ends_are_heard_in_causal_order() {
     expect(&mut server, &ack(1)).await;
     rig.heard.wait(|what| matches!(what, What::Wire { end: End::Broker, .. })).await;
     let cut = Injection::from(Fault::Rst { side: Side::Both });
-    rig.link.inject(cut.at(Point::new(Way::ToBroker, "basic.ack"))).await.unwrap();
+    rig.link.inject(cut.at(Point::new(Direction::ToBroker, "basic.ack"))).await.unwrap();
     send(&mut client, &[heartbeat(), ack(2)].concat()).await;
     expect(&mut server, &heartbeat()).await;
     expect_reset(&mut server).await;
@@ -61,7 +61,7 @@ async fn both_ends_are_heard_in_causal_order() {
 }
 
 #[tokio::test]
-async fn a_frame_counts_at_the_far_end_with_its_last_octet() {
+async fn a_frame_counts_at_the_far_end_with_its_last_byte() {
     let rig = Rig::new().await;
     let (mut client, mut server) = rig.pair().await;
     let sent = ack(1);

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use gauntlet_network::{CutHow, Fault, FaultError, FaultId, Injection, Link, Way, fault::Toxic};
+use gauntlet_network::{
+    CloseKind, Direction, Fault, FaultError, FaultId, Injection, Link, fault::Toxic,
+};
 use tokio::net::TcpListener;
 
 use crate::rig::{
@@ -12,11 +14,11 @@ use crate::rig::{
 const MS: Duration = Duration::from_millis(1);
 
 fn up(toxic: Toxic) -> Fault {
-    Fault::Toxic { way: Some(Way::ToBroker), toxic }
+    Fault::Toxic { way: Some(Direction::ToBroker), toxic }
 }
 
 fn down(toxic: Toxic) -> Fault {
-    Fault::Toxic { way: Some(Way::ToClient), toxic }
+    Fault::Toxic { way: Some(Direction::ToClient), toxic }
 }
 
 #[tokio::test]
@@ -176,7 +178,7 @@ async fn an_upstream_is_looked_up_at_each_dial_and_may_be_missing() {
     let port = upstream.local_addr().unwrap().port();
     let link = Link::builder("named")
         .upstream_name(format!("localhost:{port}"))
-        .undialed(CutHow::Fin)
+        .undialed(CloseKind::Fin)
         .start()
         .await
         .unwrap();
@@ -185,8 +187,8 @@ async fn an_upstream_is_looked_up_at_each_dial_and_may_be_missing() {
     send(&mut client, b"hello").await;
     expect(&mut server, b"hello").await;
     let until = Instant::now() + SOON;
-    while link.traffic(Way::ToBroker) != (5, 5) {
-        assert!(Instant::now() < until, "{:?}", link.traffic(Way::ToBroker));
+    while link.traffic(Direction::ToBroker) != (5, 5) {
+        assert!(Instant::now() < until, "{:?}", link.traffic(Direction::ToBroker));
         crate::rig::pause(SILENCE / 10).await;
     }
     drop(upstream);

@@ -1,4 +1,4 @@
-//! A few seconds of the soak, in a process of its own so that its descriptors can be counted: no octet lost
+//! A few seconds of the soak, in a process of its own so that its descriptors can be counted: no byte lost
 //! that no fault took, nothing wedged, nothing left.
 
 #![expect(clippy::print_stdout, reason = "what came of it is worth reading with --nocapture")]

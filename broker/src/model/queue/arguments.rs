@@ -54,7 +54,7 @@ const STREAM: &[&str] = &[
     "x-queue-leader-locator",
 ];
 
-/// Octets of a stream's segment at most.
+/// Bytes of a stream's segment at most.
 const LARGEST_SEGMENT: i64 = 3_000_000_000;
 
 /// In place of a reason: RabbitMQ's own process dies of it.
@@ -239,7 +239,7 @@ pub fn equivalent(what: &str, old: &Table, new: &Table, keys: &[&str]) -> Result
 
 fn queue_type(value: &Value) -> Result<(), String> {
     match value {
-        Value::Long(octets) => match &octets[..] {
+        Value::Long(bytes) => match &bytes[..] {
             b"classic" | b"quorum" | b"stream" => Ok(()),
             other => {
                 Err(format!("\"unsupported queue type '{}'\"", String::from_utf8_lossy(other)))
@@ -316,7 +316,7 @@ fn boolean(value: &Value, _: &Table) -> Result<(), String> {
 
 fn one_of(value: &Value, known: &[&str], why: &str) -> Result<(), String> {
     match value {
-        Value::Long(octets) if known.iter().any(|k| k.as_bytes() == &octets[..]) => Ok(()),
+        Value::Long(bytes) if known.iter().any(|k| k.as_bytes() == &bytes[..]) => Ok(()),
         Value::Long(_) => Err(why.to_owned()),
         other => Err(unacceptable(other)),
     }
@@ -324,7 +324,7 @@ fn one_of(value: &Value, known: &[&str], why: &str) -> Result<(), String> {
 
 fn queue_mode(value: &Value, _: &Table) -> Result<(), String> {
     match value {
-        Value::Long(octets) if matches!(&octets[..], b"default" | b"lazy") => Ok(()),
+        Value::Long(bytes) if matches!(&bytes[..], b"default" | b"lazy") => Ok(()),
         Value::Long(_) => Err(format!("\"unsupported queue mode '{}'\"", value.shown())),
         other => Err(unacceptable(other)),
     }

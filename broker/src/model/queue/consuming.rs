@@ -21,9 +21,9 @@ pub fn check(queue: &Queue, arguments: &Table) -> Result<i64, AmqpError> {
             "invalid arg '{foreign}' for {shown} of queue type rabbit_{kind}_queue"
         );
     }
-    if let Some(Value::Long(octets)) = arguments.get(OFFSET) {
-        let is_time = std::str::from_utf8(octets).map_err(|_| NoInterval::Refused);
-        let is_word = matches!(&octets[..], b"first" | b"last" | b"next");
+    if let Some(Value::Long(bytes)) = arguments.get(OFFSET) {
+        let is_time = std::str::from_utf8(bytes).map_err(|_| NoInterval::Refused);
+        let is_word = matches!(&bytes[..], b"first" | b"last" | b"next");
         match is_time.and_then(interval) {
             Ok(_) => {}
             Err(_) if is_word => {}
@@ -31,7 +31,7 @@ pub fn check(queue: &Queue, arguments: &Table) -> Result<i64, AmqpError> {
             Err(NoInterval::Refused) => refuse!(
                 PreconditionFailed,
                 "invalid arg '{OFFSET}' for {shown}: {{invalid_stream_offset_arg,{{longstr,{}}}}}",
-                erlang::pretty(octets)
+                erlang::pretty(bytes)
             ),
         }
     }

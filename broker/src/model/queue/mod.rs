@@ -173,7 +173,7 @@ impl Queue {
         self.stream.as_ref().map_or(self.store.len(), |stream| stream.len())
     }
 
-    /// Their octets.
+    /// Their bytes.
     pub fn ready_bytes(&self) -> usize {
         self.stream.as_ref().map_or(self.store.bytes(), |stream| stream.bytes())
     }
@@ -198,9 +198,9 @@ impl Queue {
     }
 
     /// Whether one message more of that size is too much.
-    pub fn would_overflow(&self, octets: usize) -> bool {
+    pub fn would_overflow(&self, bytes: usize) -> bool {
         self.settings.max_length.is_some_and(|most| self.store.len() + 1 > most)
-            || self.settings.max_bytes.is_some_and(|most| self.store.bytes() + octets > most)
+            || self.settings.max_bytes.is_some_and(|most| self.store.bytes() + bytes > most)
     }
 
     /// Whether what is ready is too much.

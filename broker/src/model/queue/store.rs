@@ -80,7 +80,7 @@ impl Store {
         self.len == 0
     }
 
-    /// The octets of their bodies.
+    /// The bytes of their bodies.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -11,7 +11,7 @@ use crate::model::message::Message;
 use crate::model::policy::Policy;
 use crate::wire::{Table, Value};
 
-/// A segment's octets, unless told otherwise.
+/// A segment's bytes, unless told otherwise.
 const SEGMENT: usize = 500_000_000;
 
 /// Years, months, days, hours, minutes and seconds in seconds, as RabbitMQ reckons.
@@ -52,11 +52,11 @@ pub fn interval(text: &str) -> Result<Duration, NoInterval> {
 /// How much of a stream is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Octets at most.
+    /// Bytes at most.
     pub max_bytes: Option<usize>,
     /// For how long.
     pub max_age: Option<Duration>,
-    /// Octets of a segment, after which another is begun.
+    /// Bytes of a segment, after which another is begun.
     pub segment: Option<usize>,
 }
 
@@ -161,7 +161,7 @@ impl Stream {
         self.entries.is_empty()
     }
 
-    /// Their octets.
+    /// Their bytes.
     pub fn bytes(&self) -> usize {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
@@ -259,8 +259,8 @@ fn stored(message: &Message) -> Message {
             !is_nested || key.starts_with("x-") || key == "CC"
         });
         for (_, value) in &mut headers.0 {
-            if let Value::Binary(octets) = value {
-                *value = Value::Long(std::mem::take(octets));
+            if let Value::Binary(bytes) = value {
+                *value = Value::Long(std::mem::take(bytes));
             }
         }
     }
@@ -284,7 +284,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A stream of so many messages, a second apart, of 100 octets and some properties.
+    /// A stream of so many messages, a second apart, of 100 bytes and some properties.
     fn stream(messages: u32, retention: Retention) -> Stream {
         let body = Bytes::from_static(&[b'x'; 100]);
         let message = Message::published("".into(), "q".into(), Props::default().write(), body);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
 use super::*;
 use crate::checkers::fired::aid::{cited, steps, unfinished};
-use crate::checkers::testing::Tale;
+use crate::checkers::testing::HistoryBuilder;
 use crate::history::Waiter;
-use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
 fn promise(jitter: Jitter) -> BackoffPromise {
     BackoffPromise {
@@ -22,8 +22,8 @@ fn promise(jitter: Jitter) -> BackoffPromise {
 }
 
 /// Attempts that fail at once, after these pauses in milliseconds.
-fn failing(jitter: Jitter, pauses: &[f64]) -> Tale {
-    let mut tale = Tale::new();
+fn failing(jitter: Jitter, pauses: &[f64]) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.promises.backoff = Some(promise(jitter));
     let mut at = 0.0;
     for (conn, pause) in (1..).zip(std::iter::once(&0.0).chain(pauses)) {
@@ -59,7 +59,7 @@ fn without_jitter_both_sides_of_the_bound() {
 #[test]
 fn an_end_recorded_late_takes_nothing_from_a_pause() {
     for (next, expect) in [(1100.0, Pass), (1040.0, Fail)] {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.promises.backoff = Some(promise(Jitter::None));
         tale.what(What::Accepted { conn: 1 }).at(400.0).rst(1);
         tale.at(next).what(What::Accepted { conn: 2 }).expect(&CHECKER, expect);
@@ -107,13 +107,13 @@ fn more_than_twenty_retries_a_second_fail_without_any_promise() {
 
 #[test]
 fn fast_reconnects_after_connections_that_worked_are_no_hot_loop() {
-    let mut tale = Tale::new();
+    let mut tale = HistoryBuilder::new();
     for conn in 1..40 {
         tale.at(conn as f64 * 10.0).connect(conn, 10).consume(conn, 1, 8).rst(conn);
     }
-    tale.expect(&CHECKER, NotAtStake);
+    tale.expect(&CHECKER, NotApplicable);
     tale.promises.backoff = Some(BackoffPromise { first_at_once: true, ..promise(Jitter::Full) });
-    tale.expect(&CHECKER, NotAtStake);
+    tale.expect(&CHECKER, NotApplicable);
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn after_a_connection_that_worked_it_starts_again() {
 
 #[test]
 fn a_handler_left_running_puts_the_pause_off_until_it_ends() {
-    for (ended, expect) in [(12_900.0, NotAtStake), (12_500.0, Fail)] {
-        let mut tale = Tale::new();
+    for (ended, expect) in [(12_900.0, NotApplicable), (12_500.0, Fail)] {
+        let mut tale = HistoryBuilder::new();
         tale.promises.backoff =
             Some(BackoffPromise { first_at_once: true, ..promise(Jitter::Full) });
         tale.connect(1, 10).consume(1, 1, 8).publish(0).deliver(1, 1, 1, 0);
@@ -171,7 +171,7 @@ fn it_gives_up_after_as_many_attempts_as_it_promises() {
 #[test]
 fn reported_attempts_show_what_a_refused_port_hides() {
     let refused = |reports: bool| {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, "[[step]]\nwhen = \"start\"\nfault = { kind = \"refuse\" }\n");
         tale.promises.backoff = Some(promise(Jitter::Full));
         tale.promises.reports_attempts = reports;
@@ -189,7 +189,7 @@ fn reported_attempts_show_what_a_refused_port_hides() {
     assert!(
         refused(true).expect(&CHECKER, Pass).summary.starts_with("3 pauses after failed attempts")
     );
-    refused(false).expect(&CHECKER, NotAtStake);
+    refused(false).expect(&CHECKER, NotApplicable);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn refused_it_may_wait_as_long_as_its_cap() {
         tale.at(100.0).what(What::Accepted { conn: 2 });
         let args = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 0, method: 0 };
         if refused {
-            tale.frame(2, End::Broker, Way::ToClient, 0, "connection.close", args);
+            tale.frame(2, End::Broker, Direction::ToClient, 0, "connection.close", args);
         }
         tale.rst(2).at(7900.0).what(What::Accepted { conn: 3 });
         tale.expect(&CHECKER, expect);
@@ -215,15 +215,15 @@ fn refused_it_may_wait_as_long_as_its_cap() {
 
 #[test]
 fn nothing_at_stake_or_not_to_be_measured() {
-    let mut tale = Tale::new();
+    let mut tale = HistoryBuilder::new();
     tale.promises.backoff = Some(promise(Jitter::Full));
-    tale.connect(1, 10).consume(1, 1, 8).expect(&CHECKER, NotAtStake);
-    let said = failing(Jitter::Full, &[]).expect(&CHECKER, NotAtStake).summary;
+    tale.connect(1, 10).consume(1, 1, 8).expect(&CHECKER, NotApplicable);
+    let said = failing(Jitter::Full, &[]).expect(&CHECKER, NotApplicable).summary;
     assert_eq!(said, "no retry followed a failed attempt");
-    let mut overlapping = Tale::new();
+    let mut overlapping = HistoryBuilder::new();
     overlapping.promises.backoff = Some(promise(Jitter::None));
     overlapping.what(What::Accepted { conn: 1 }).at(100.0).what(What::Accepted { conn: 2 });
-    overlapping.expect(&CHECKER, NotAtStake);
+    overlapping.expect(&CHECKER, NotApplicable);
     assert_eq!(unfinished(&mut failing(Jitter::None, &[1000.0]), &CHECKER).outcome, Unknown);
     assert_eq!(unfinished(&mut failing(Jitter::None, &[100.0]), &CHECKER).outcome, Fail);
 }
@@ -232,7 +232,7 @@ fn nothing_at_stake_or_not_to_be_measured() {
 #[test]
 fn a_burst_after_a_wait_for_a_cpu_is_no_hot_loop() {
     for (waited, expect) in [(0, Fail), (500_000_000, Fail), (1_000_000_000, Unknown)] {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         let (who, over) = (Waiter::Harness, 1_000_000_000);
         tale.at(2000.0).what(What::Starved { who, over, waited });
         for conn in 0..30 {
@@ -254,8 +254,8 @@ fn a_wait_for_a_cpu_is_not_the_subjects() {
 }
 
 /// So many copies lose their connections at once, and try again after these pauses, each of them.
-fn copies(n: u16, pauses: &[f64]) -> Tale {
-    let mut tale = Tale::new();
+fn copies(n: u16, pauses: &[f64]) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.promises.backoff = Some(promise(Jitter::None));
     tale.scenario.subject.copies = n;
     let mut at = 0.0;
@@ -271,9 +271,9 @@ fn copies(n: u16, pauses: &[f64]) -> Tale {
 
 #[test]
 fn attempts_of_several_copies_are_not_those_of_one() {
-    copies(6, &[1000.0, 2000.0, 4000.0]).expect(&CHECKER, NotAtStake);
+    copies(6, &[1000.0, 2000.0, 4000.0]).expect(&CHECKER, NotApplicable);
     // Each as fast as one may, and all together faster than all may.
-    copies(6, &[60.0; 30]).expect(&CHECKER, NotAtStake);
+    copies(6, &[60.0; 30]).expect(&CHECKER, NotApplicable);
     copies(6, &[45.0; 30]).expect(&CHECKER, Fail);
     copies(1, &[45.0; 30]).expect(&CHECKER, Fail);
 }
@@ -281,7 +281,7 @@ fn attempts_of_several_copies_are_not_those_of_one() {
 #[test]
 fn a_process_that_takes_another_s_place_starts_from_the_beginning() {
     let told = |replaced: bool| {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.promises.backoff = Some(promise(Jitter::None));
         tale.what(What::ProcessStarted { copy: 1, pid: 7 }).connect(1, 10).consume(1, 1, 8);
         tale.at(1000.0).rst(1);
@@ -291,6 +291,6 @@ fn a_process_that_takes_another_s_place_starts_from_the_beginning() {
         tale.at(4000.0).connect(2, 10).consume(2, 1, 8);
         tale
     };
-    told(true).expect(&CHECKER, NotAtStake);
+    told(true).expect(&CHECKER, NotApplicable);
     told(false).expect(&CHECKER, Fail);
 }

@@ -1,15 +1,15 @@
 //! Tests of the drain: both sides of every bound.
 
-use gauntlet_network::{Args, End, Way};
+use gauntlet_network::{Args, Direction, End};
 
 use super::*;
-use crate::checkers::testing::Tale;
+use crate::checkers::testing::HistoryBuilder;
 use crate::history::{Ending, Waiter};
-use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 
 /// m0 is done, m1 in hand, m2 delivered; at 100 ms the subject is asked to stop.
-fn asked() -> Tale {
-    let mut tale = Tale::new();
+fn asked() -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
     tale.publish(1).deliver(1, 1, 2, 1).publish(2).deliver(1, 1, 3, 2);
     tale.what(What::HandlerStarted { id: 1, redelivered: false })
@@ -18,16 +18,22 @@ fn asked() -> Tale {
     tale
 }
 
-fn cancel(tale: &mut Tale) -> &mut Tale {
-    tale.passes(1, Way::ToBroker, 1, "basic.cancel", Args::Cancel { consumer_tag: "c1".into() })
-        .passes(1, Way::ToClient, 1, "basic.cancel-ok", Args::None)
+fn cancel(tale: &mut HistoryBuilder) -> &mut HistoryBuilder {
+    tale.passes(
+        1,
+        Direction::ToBroker,
+        1,
+        "basic.cancel",
+        Args::Cancel { consumer_tag: "c1".into() },
+    )
+    .passes(1, Direction::ToClient, 1, "basic.cancel-ok", Args::None)
 }
 
-fn finish(tale: &mut Tale) -> &mut Tale {
+fn finish(tale: &mut HistoryBuilder) -> &mut HistoryBuilder {
     tale.what(What::Effect { id: 1 }).what(What::HandlerEnded { id: 1, ok: true }).ack(1, 1, 2)
 }
 
-fn ended(tale: &mut Tale) -> &mut Tale {
+fn ended(tale: &mut HistoryBuilder) -> &mut HistoryBuilder {
     tale.close(1).what(What::SubjectEnded { how: SubjectEnd::Clean })
 }
 
@@ -142,8 +148,8 @@ fn what_needs_no_acknowledgement_needs_no_settling() {
     let (queue, consumer_tag) = ("work".into(), "c2".into());
     let ask = Args::Consume { queue, consumer_tag, no_ack: true, exclusive: false };
     finish(&mut tale);
-    tale.at(10.0).passes(1, Way::ToBroker, 2, "channel.open", Args::None);
-    tale.passes(1, Way::ToBroker, 2, "basic.consume", ask).deliver(1, 2, 1, 3);
+    tale.at(10.0).passes(1, Direction::ToBroker, 2, "channel.open", Args::None);
+    tale.passes(1, Direction::ToBroker, 2, "basic.consume", ask).deliver(1, 2, 1, 3);
     tale.what(What::HandlerStarted { id: 3, redelivered: false }).at(110.0);
     tale.what(What::HandlerEnded { id: 3, ok: true });
     ended(cancel(&mut tale)).expect(&CHECKER, Pass);
@@ -153,7 +159,8 @@ fn what_needs_no_acknowledgement_needs_no_settling() {
 fn work_may_be_returned_or_abandoned_when_there_is_no_time() {
     let mut tale = asked();
     let back = Args::Nack { delivery_tag: 2, multiple: false, requeue: true };
-    ended(cancel(&mut tale).passes(1, Way::ToBroker, 1, "basic.nack", back)).expect(&CHECKER, Pass);
+    ended(cancel(&mut tale).passes(1, Direction::ToBroker, 1, "basic.nack", back))
+        .expect(&CHECKER, Pass);
     for (takes, outcome) in [(4500, Fail), (4700, Pass)] {
         let mut tale = asked();
         tale.scenario.subject.handler_time = Duration::from_millis(takes);
@@ -197,11 +204,11 @@ fn torn_down_or_never_ended() {
 
 #[test]
 fn not_at_stake_or_not_decidable() {
-    Tale::new().expect(&CHECKER, Unknown);
-    let mut tale = Tale::new();
+    HistoryBuilder::new().expect(&CHECKER, Unknown);
+    let mut tale = HistoryBuilder::new();
     tale.what(What::SubjectEnded { how: SubjectEnd::Failed("refused".into()) })
-        .expect(&CHECKER, NotAtStake);
+        .expect(&CHECKER, NotApplicable);
     let mut tale = asked();
     tale.promises.drains = false;
-    tale.expect(&CHECKER, NotAtStake);
+    tale.expect(&CHECKER, NotApplicable);
 }

@@ -4,28 +4,28 @@ use gauntlet_network::Args;
 use rstest::rstest;
 
 use super::*;
-use crate::checkers::testing::Tale;
+use crate::checkers::testing::HistoryBuilder;
 use crate::history::Ending;
 use crate::subject::BackoffPromise;
-use crate::verdict::Outcome::{self, Fail, NotAtStake, Pass, Unknown};
+use crate::verdict::Outcome::{self, Fail, NotApplicable, Pass, Unknown};
 
-fn refused(tale: &mut Tale, conn: u64, frame: bool) {
+fn refused(tale: &mut HistoryBuilder, conn: u64, frame: bool) {
     tale.what(What::Accepted { conn }).passes(
         conn,
-        Way::ToBroker,
+        Direction::ToBroker,
         0,
         "connection.start-ok",
         Args::None,
     );
     if frame {
         let close = Args::Close { code: 403, text: "ACCESS_REFUSED".into(), class: 10, method: 11 };
-        tale.passes(conn, Way::ToClient, 0, "connection.close", close);
+        tale.passes(conn, Direction::ToClient, 0, "connection.close", close);
     }
     tale.what(What::Ended { conn, end: End::Broker, how: Ending::Rst });
 }
 
-fn refusing(policy: Refused) -> Tale {
-    let mut tale = Tale::new();
+fn refusing(policy: Refused) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.scenario.expect.outcome = Ends::Refused;
     tale.promises.refused = policy;
     tale
@@ -72,14 +72,14 @@ fn a_client_that_leaves_while_the_broker_is_silent(
     let start_ok = Args::StartOk { mechanism: "PLAIN".into(), authentication_failure_close: asks };
     tale.what(What::Accepted { conn: 1 });
     let end = if heard { End::Broker } else { End::Client };
-    tale.frame(1, end, Way::ToBroker, 0, "connection.start-ok", start_ok);
+    tale.frame(1, end, Direction::ToBroker, 0, "connection.start-ok", start_ok);
     tale.at(3000.0).what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
     tale.what(What::Ended { conn: 1, end: End::Broker, how: Ending::Fin });
     tale.what(failed("username or password not allowed")).expect(&CHECKER, outcome);
 }
 
 /// Four workers, each with a connection; `begun` says at which ms each attempt is begun, 10 ms before its refusal.
-fn of_four(begun: &[f64], failures: Option<u32>) -> Tale {
+fn of_four(begun: &[f64], failures: Option<u32>) -> HistoryBuilder {
     let mut tale = refusing(Refused::GivesUp);
     tale.scenario.subject.workers = 4;
     tale.promises.reports_attempts = failures.is_some();
@@ -94,7 +94,7 @@ fn of_four(begun: &[f64], failures: Option<u32>) -> Tale {
             false => tale.what(What::Accepted { conn }),
             true => {
                 let close = Args::Close { code: 403, text: "no".into(), class: 10, method: 11 };
-                tale.passes(conn, Way::ToClient, 0, "connection.close", close)
+                tale.passes(conn, Direction::ToClient, 0, "connection.close", close)
             }
         };
     }
@@ -200,7 +200,7 @@ fn one_that_has_not_said_may_give_up() {
 #[test]
 fn a_passing_error_is_not_fatal() {
     let troubled = || {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         tale.connect(1, 10)
             .what(What::Fired { step: 0, conn: Some(1), note: "reset".into() })
             .rst(1);
@@ -216,11 +216,13 @@ fn a_passing_error_is_not_fatal() {
     assert_eq!(decision.evidence.len(), 2, "the trouble, the end");
     let mut tale = troubled();
     tale.promises.reconnects = false;
-    tale.what(failed("connection reset")).expect(&CHECKER, NotAtStake);
+    tale.what(failed("connection reset")).expect(&CHECKER, NotApplicable);
     let mut tale = troubled();
     tale.promises.backoff =
         backoff(Jitter::None).map(|b| BackoffPromise { max_attempts: Some(2), ..b });
-    tale.what(What::Attempt { failures: 1 }).what(failed("gave up")).expect(&CHECKER, NotAtStake);
-    Tale::new().connect(1, 10).stops(1).expect(&CHECKER, NotAtStake);
+    tale.what(What::Attempt { failures: 1 })
+        .what(failed("gave up"))
+        .expect(&CHECKER, NotApplicable);
+    HistoryBuilder::new().connect(1, 10).stops(1).expect(&CHECKER, NotApplicable);
     troubled().expect(&CHECKER, Unknown);
 }

@@ -1,14 +1,14 @@
 //! Tests of I8: both sides of each bound, for one that is told its prefetch and for one that chooses it.
 
-use gauntlet_network::{Args, Way};
+use gauntlet_network::{Args, Direction};
 
 use super::*;
-use crate::checkers::testing::Tale;
+use crate::checkers::testing::HistoryBuilder;
 use crate::history::What;
-use crate::verdict::Outcome::{Fail, NotAtStake, Pass};
+use crate::verdict::Outcome::{Fail, NotApplicable, Pass};
 
-fn told(prefetch: u16) -> Tale {
-    let mut tale = Tale::new();
+fn told(prefetch: u16) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.scenario.subject.prefetch = prefetch;
     tale.connect(1, 10);
     tale
@@ -54,7 +54,7 @@ fn an_ack_ahead_of_its_delivery_does_not_count_against_the_prefetch() {
     tale.deliver(1, 1, 5, 5).expect(&CHECKER, Fail);
 }
 
-fn tale_without_end(deliveries: u64) -> Tale {
+fn tale_without_end(deliveries: u64) -> HistoryBuilder {
     let mut tale = told(2);
     tale.consume(1, 1, 2);
     for tag in 1..=deliveries {
@@ -67,9 +67,9 @@ fn tale_without_end(deliveries: u64) -> Tale {
 fn consume_before_qos_fails() {
     let mut tale = told(2);
     let qos = Args::Qos { prefetch_count: 2, global: false };
-    tale.passes(1, Way::ToBroker, 1, "channel.open", Args::None).at(5.0);
-    tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
-    tale.passes(1, Way::ToBroker, 1, "basic.qos", qos);
+    tale.passes(1, Direction::ToBroker, 1, "channel.open", Args::None).at(5.0);
+    tale.passes(1, Direction::ToBroker, 1, "basic.consume", ask());
+    tale.passes(1, Direction::ToBroker, 1, "basic.qos", qos);
     let decision = tale.expect(&CHECKER, Fail);
     assert!(
         decision.summary.contains("consumed at 5.0 ms with no prefetch until"),
@@ -89,12 +89,13 @@ fn another_prefetch_after_recovery_fails() {
     let mut tale = told(8);
     tale.consume(1, 1, 8).rst(1).connect(2, 10).passes(
         2,
-        Way::ToBroker,
+        Direction::ToBroker,
         1,
         "channel.open",
         Args::None,
     );
-    let decision = tale.passes(2, Way::ToBroker, 1, "basic.consume", ask()).expect(&CHECKER, Fail);
+    let decision =
+        tale.passes(2, Direction::ToBroker, 1, "basic.consume", ask()).expect(&CHECKER, Fail);
     assert!(
         decision.summary.contains("after a recovery with no prefetch instead of 8"),
         "{}",
@@ -102,10 +103,10 @@ fn another_prefetch_after_recovery_fails() {
     );
 }
 
-fn consume_again(tale: &mut Tale) {
+fn consume_again(tale: &mut HistoryBuilder) {
     let ok = Args::ConsumeOk { consumer_tag: "c1".into() };
-    tale.passes(1, Way::ToBroker, 1, "basic.consume", ask());
-    tale.passes(1, Way::ToClient, 1, "basic.consume-ok", ok);
+    tale.passes(1, Direction::ToBroker, 1, "basic.consume", ask());
+    tale.passes(1, Direction::ToClient, 1, "basic.consume-ok", ok);
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn a_consumer_that_follows_a_cancelled_one_counts_for_itself() {
     let after = |deliveries: u64| {
         let mut tale = tale_without_end(2);
         let cancel = Args::Cancel { consumer_tag: "c1".into() };
-        tale.passes(1, Way::ToClient, 1, "basic.cancel", cancel);
+        tale.passes(1, Direction::ToClient, 1, "basic.cancel", cancel);
         consume_again(&mut tale);
         for tag in 3..3 + deliveries {
             tale.deliver(1, 1, tag, tag as u32);
@@ -131,7 +132,7 @@ fn each_cancel_is_of_the_consumer_it_meets() {
     let cancel = || Args::Cancel { consumer_tag: "c1".into() };
     tale.scenario.subject.workers = 1;
     for _ in 0..2 {
-        tale.passes(1, Way::ToClient, 1, "basic.cancel", cancel());
+        tale.passes(1, Direction::ToClient, 1, "basic.cancel", cancel());
         consume_again(&mut tale);
     }
     // Deliveries of the first and the second are left over; only the third is asked for still.
@@ -139,7 +140,7 @@ fn each_cancel_is_of_the_consumer_it_meets() {
 }
 
 /// Channels of one connection, with so many deliveries on each at once, one after the other settled.
-fn channels(prefetch: u16, deliveries: &[u64]) -> Tale {
+fn channels(prefetch: u16, deliveries: &[u64]) -> HistoryBuilder {
     let mut tale = told(prefetch);
     tale.scenario.subject.workers = 2;
     for channel in (1..).take(deliveries.len()) {
@@ -174,7 +175,7 @@ fn what_a_connection_held_that_the_subject_let_go_of_is_nobody_s() {
         }
         tale.connect(2, 10).consume(2, 1, 2).deliver(2, 1, 1, 31);
         if speaks {
-            tale.passes(1, Way::ToBroker, 0, "heartbeat", Args::None);
+            tale.passes(1, Direction::ToBroker, 0, "heartbeat", Args::None);
         }
         tale.ack(2, 1, 1);
         tale
@@ -193,24 +194,24 @@ fn each_channel_counts_for_itself() {
 }
 
 #[test]
-fn not_at_stake() {
-    told(8).expect(&CHECKER, NotAtStake);
+fn not_applicable() {
+    told(8).expect(&CHECKER, NotApplicable);
     let mut tale = told(8);
     tale.promises.prefetch = false;
-    tale.consume(1, 1, 3).deliver(1, 1, 1, 0).expect(&CHECKER, NotAtStake);
+    tale.consume(1, 1, 3).deliver(1, 1, 1, 0).expect(&CHECKER, NotApplicable);
 }
 
 /// A subject that chooses its own prefetch, in force for one consumer on each of these connections; 0 is none.
-fn own(prefetches: &[u16], lost: bool) -> Tale {
-    let mut tale = Tale::new();
+fn own(prefetches: &[u16], lost: bool) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     tale.promises.prefetch = false;
     for (conn, n) in (1..).zip(prefetches) {
         tale.connect(conn, 10);
         if *n > 0 {
             tale.consume(conn, 1, *n);
         } else {
-            tale.passes(conn, Way::ToBroker, 1, "channel.open", Args::None);
-            tale.passes(conn, Way::ToBroker, 1, "basic.consume", ask());
+            tale.passes(conn, Direction::ToBroker, 1, "channel.open", Args::None);
+            tale.passes(conn, Direction::ToBroker, 1, "basic.consume", ask());
         }
         if lost {
             tale.rst(conn);
@@ -221,31 +222,31 @@ fn own(prefetches: &[u16], lost: bool) -> Tale {
 
 #[test]
 fn a_prefetch_of_its_own_is_the_same_after_a_recovery() {
-    own(&[3, 3, 3], true).expect(&CHECKER, NotAtStake);
-    own(&[0, 0], true).expect(&CHECKER, NotAtStake);
+    own(&[3, 3, 3], true).expect(&CHECKER, NotApplicable);
+    own(&[0, 0], true).expect(&CHECKER, NotApplicable);
     let decision = own(&[3, 0], true).expect(&CHECKER, Fail);
     let said = "after a recovery with no prefetch instead of its own before, a prefetch of 3";
     assert!(decision.summary.contains(said), "{}", decision.summary);
     own(&[0, 3], true).expect(&CHECKER, Fail);
     own(&[3, 4, 3], true).expect(&CHECKER, Fail);
     // A second connection beside the first is no recovery, whatever its prefetch.
-    own(&[3, 4], false).expect(&CHECKER, NotAtStake);
-    let beside = |tale: &mut Tale| {
+    own(&[3, 4], false).expect(&CHECKER, NotApplicable);
+    let beside = |tale: &mut HistoryBuilder| {
         tale.rst(1).connect(3, 10).consume(3, 1, 5).connect(4, 10).consume(4, 1, 3);
     };
     let mut tale = own(&[3], false);
     beside(&mut tale);
-    tale.expect(&CHECKER, NotAtStake);
+    tale.expect(&CHECKER, NotApplicable);
 }
 
 #[test]
 fn a_prefetch_of_its_own_binds_too() {
     let mut tale = own(&[2], false);
-    tale.deliver(1, 1, 1, 0).deliver(1, 1, 2, 1).expect(&CHECKER, NotAtStake);
+    tale.deliver(1, 1, 1, 0).deliver(1, 1, 2, 1).expect(&CHECKER, NotApplicable);
     tale.deliver(1, 1, 3, 2).expect(&CHECKER, Fail);
     let mut tale = own(&[0], false);
     let qos = Args::Qos { prefetch_count: 2, global: false };
-    tale.passes(1, Way::ToBroker, 1, "basic.qos", qos).expect(&CHECKER, Fail);
+    tale.passes(1, Direction::ToBroker, 1, "basic.qos", qos).expect(&CHECKER, Fail);
 }
 
 #[test]
@@ -266,7 +267,7 @@ fn a_queue_of_its_own_has_the_prefetch_it_likes() {
         no_ack: false,
         exclusive: true,
     };
-    tale.passes(1, Way::ToBroker, 2, "channel.open", Args::None);
-    tale.passes(1, Way::ToBroker, 2, "basic.consume", ask);
+    tale.passes(1, Direction::ToBroker, 2, "channel.open", Args::None);
+    tale.passes(1, Direction::ToBroker, 2, "basic.consume", ask);
     tale.consume(1, 1, 8).expect(&CHECKER, Pass);
 }

@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::checkers::fired::aid::{cited, steps, unfinished};
-use crate::checkers::testing::Tale;
+use crate::checkers::testing::HistoryBuilder;
 use crate::history::Waiter;
-use crate::verdict::Outcome::{Fail, NotAtStake, Pass, Unknown};
+use crate::verdict::Outcome::{Fail, NotApplicable, Pass, Unknown};
 use gauntlet_network::Args;
 
 const RST: &str = "[[step]]\nwhen = \"idle\"\nfault = { kind = \"rst\" }\n";
 
-fn fires(tale: &mut Tale, ms: f64, step: usize, conn: Option<u64>) {
+fn fires(tale: &mut HistoryBuilder, ms: f64, step: usize, conn: Option<u64>) {
     tale.at(ms).what(What::Fired { step, conn, note: "rst".into() });
 }
 
 /// Message 0 is served on connection 1, which is reset at 1000 ms; message 1 waits.
-fn outage() -> Tale {
-    let mut tale = Tale::new();
+fn outage() -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     steps(&mut tale, &RST.repeat(2));
     tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).publish(1);
     fires(&mut tale, 1000.0, 0, Some(1));
@@ -24,7 +24,7 @@ fn outage() -> Tale {
 }
 
 /// Comes back on connection 2 and begins to handle message 1 at this time.
-fn back(tale: &mut Tale, ms: f64) -> &mut Tale {
+fn back(tale: &mut HistoryBuilder, ms: f64) -> &mut HistoryBuilder {
     tale.at(ms - 100.0)
         .connect(2, 10)
         .consume(2, 1, 8)
@@ -94,7 +94,7 @@ fn never_back_fails_with_the_attempts() {
 
 #[test]
 fn what_was_delivered_before_the_fault_or_on_the_broken_connection_is_no_recovery() {
-    let mut stale = Tale::new();
+    let mut stale = HistoryBuilder::new();
     steps(&mut stale, RST);
     stale.connect(1, 10).consume(1, 1, 8).publish(0).publish(1).publish(2).deliver(1, 1, 1, 0);
     fires(&mut stale, 1000.0, 0, Some(1));
@@ -110,7 +110,7 @@ fn what_was_delivered_before_the_fault_or_on_the_broken_connection_is_no_recover
 
 #[test]
 fn a_connection_that_outlives_the_fault_recovers_itself() {
-    let mut tale = Tale::new();
+    let mut tale = HistoryBuilder::new();
     steps(&mut tale, "[[step]]\nwhen = \"idle\"\nfault = { kind = \"stall\" }\n");
     tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
     fires(&mut tale, 1000.0, 0, Some(1));
@@ -127,7 +127,7 @@ fn a_connection_that_outlives_the_fault_recovers_itself() {
 #[test]
 fn what_was_delivered_before_the_fault_is_no_recovery_though_its_connection_lives() {
     for (again, expect) in [(3900.0, Pass), (4100.0, Fail)] {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, "[[step]]\nwhen = \"idle\"\nfault = { kind = \"stall\" }\n");
         tale.connect(1, 10).consume(1, 1, 8).publish(0).publish(1).deliver(1, 1, 1, 0);
         fires(&mut tale, 1000.0, 0, Some(1));
@@ -139,7 +139,7 @@ fn what_was_delivered_before_the_fault_is_no_recovery_though_its_connection_live
 #[test]
 fn nothing_to_handle_is_unknown_and_the_clock_starts_when_there_is_something() {
     let idle = || {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, RST);
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
         fires(&mut tale, 1000.0, 0, Some(1));
@@ -178,7 +178,7 @@ fn a_stop_before_recovery_is_not_judged_and_one_after_the_bound_is_too_late() {
         .what(What::StopRequested)
         .at(9000.0)
         .publish(2)
-        .expect(&CHECKER, NotAtStake);
+        .expect(&CHECKER, NotApplicable);
     outage().at(3500.0).what(What::StopRequested).at(9000.0).publish(2).expect(&CHECKER, Fail);
 }
 
@@ -196,7 +196,7 @@ fn without_reported_handling_acks_stand_for_it() {
 fn a_fault_of_the_broker_counts_from_its_injection() {
     // Back, and everything delivered, before the step could be recorded as fired and usable.
     for (handled, expect) in [(1010.0, Pass), (1500.0, Pass), (3100.0, Fail)] {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, "[[step]]\nwhen = \"idle\"\nbroker = \"close_connections\"\n");
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).publish(1);
         tale.at(1000.0).what(What::Injected { step: 0, fault: "close".into() }).rst(1);
@@ -209,7 +209,7 @@ fn a_fault_of_the_broker_counts_from_its_injection() {
 
 #[test]
 fn on_a_connection_the_broker_was_about_to_close_nothing_is_a_recovery() {
-    let mut tale = Tale::new();
+    let mut tale = HistoryBuilder::new();
     steps(&mut tale, "[[step]]\nwhen = \"idle\"\nbroker = \"close_connections\"\n");
     tale.connect(1, 10).consume(1, 1, 8).publish(0).publish(1).at(1000.0);
     tale.what(What::Injected { step: 0, fault: "close".into() }).deliver(1, 1, 1, 0);
@@ -233,10 +233,10 @@ fn a_failed_handling_is_no_recovery() {
 
 #[test]
 fn nothing_at_stake_or_cut_short() {
-    Tale::new().expect(&CHECKER, NotAtStake);
+    HistoryBuilder::new().expect(&CHECKER, NotApplicable);
     let mut tale = outage();
     tale.promises.reconnects = false;
-    tale.expect(&CHECKER, NotAtStake);
+    tale.expect(&CHECKER, NotApplicable);
     assert_eq!(unfinished(back(&mut outage(), 2000.0), &CHECKER).outcome, Unknown);
     assert_eq!(unfinished(back(&mut outage(), 5000.0), &CHECKER).outcome, Fail);
 }
@@ -263,8 +263,8 @@ fn the_brokers_turn_is_not_the_subjects() {
     for (answered, expect) in [(5000.0, Pass), (1001.0, Fail)] {
         let mut tale = outage();
         tale.what(What::Accepted { conn: 2 }).what(What::Dialed { conn: 2 });
-        tale.passes(2, Way::ToBroker, 0, "protocol-header", Args::None).at(answered);
-        tale.passes(2, Way::ToClient, 0, "connection.start", Args::None);
+        tale.passes(2, Direction::ToBroker, 0, "protocol-header", Args::None).at(answered);
+        tale.passes(2, Direction::ToClient, 0, "connection.start", Args::None);
         let said = back(&mut tale, 5110.0).expect(&CHECKER, expect).summary;
         let told = said.contains("the broker's or the network's turn");
         assert!(told || expect == Fail, "{said}");
@@ -275,13 +275,13 @@ fn the_brokers_turn_is_not_the_subjects() {
 #[test]
 fn after_a_deleted_queue_only_what_was_in_the_new_one_is_a_recovery() {
     for (published, expect) in [(1001.0, Fail), (1006.0, Pass)] {
-        let mut tale = Tale::new();
+        let mut tale = HistoryBuilder::new();
         steps(&mut tale, "[[step]]\nwhen = { handled = 1 }\nbroker = \"redeclare_queue\"\n");
         tale.scenario.expect.queue_is_deleted = true;
         tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);
         tale.at(1000.0).what(What::Injected { step: 0, fault: "redeclare".into() });
-        let note = || "the queue was deleted and declared anew".to_owned();
-        let done = |tale: &mut Tale| {
+        let note = || "the queue was deleted and redeclared".to_owned();
+        let done = |tale: &mut HistoryBuilder| {
             tale.at(1004.0).what(What::Fired { step: 0, conn: None, note: note() });
             tale.what(What::PathUsable { step: 0 });
         };
@@ -299,8 +299,8 @@ fn after_a_deleted_queue_only_what_was_in_the_new_one_is_a_recovery() {
 }
 
 /// Connection 1 meets a hole from 1000 to 3000 ms, and goes on with message 1 after it.
-fn goes_on(fault: &str) -> Tale {
-    let mut tale = Tale::new();
+fn goes_on(fault: &str) -> HistoryBuilder {
+    let mut tale = HistoryBuilder::new();
     let hole = format!("[[step]]\nwhen = \"idle\"\nfault = {{ kind = \"blackhole\"{fault} }}\n");
     steps(&mut tale, &hole);
     tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0);

@@ -21,7 +21,7 @@ impl Wire {
         self
     }
 
-    fn frame(self, end: End, way: Way, name: &'static str, args: Args) -> Wire {
+    fn frame(self, end: End, way: Direction, name: &'static str, args: Args) -> Wire {
         let channel = u16::from(!name.starts_with("connection."));
         let frame =
             Frame { channel, name: FrameName::parse(name).expect("a known frame"), size: 4, args };
@@ -30,12 +30,22 @@ impl Wire {
 
     /// From the subject through both taps.
     fn up(self, name: &'static str, args: Args) -> Wire {
-        self.frame(C, Way::ToBroker, name, args.clone()).frame(B, Way::ToBroker, name, args)
+        self.frame(C, Direction::ToBroker, name, args.clone()).frame(
+            B,
+            Direction::ToBroker,
+            name,
+            args,
+        )
     }
 
     /// From the broker through both taps.
     fn down(self, name: &'static str, args: Args) -> Wire {
-        self.frame(B, Way::ToClient, name, args.clone()).frame(C, Way::ToClient, name, args)
+        self.frame(B, Direction::ToClient, name, args.clone()).frame(
+            C,
+            Direction::ToClient,
+            name,
+            args,
+        )
     }
 
     /// An open channel that consumes with this prefetch.
@@ -50,10 +60,10 @@ impl Wire {
     }
 
     fn delivered_at(self, end: End, tag: u64, id: u32) -> Wire {
-        self.frame(end, Way::ToClient, "basic.deliver", deliver(tag))
-            .frame(end, Way::ToClient, "header", header(id, 8))
-            .frame(end, Way::ToClient, "body", Args::None)
-            .frame(end, Way::ToClient, "body", Args::None)
+        self.frame(end, Direction::ToClient, "basic.deliver", deliver(tag))
+            .frame(end, Direction::ToClient, "header", header(id, 8))
+            .frame(end, Direction::ToClient, "body", Args::None)
+            .frame(end, Direction::ToClient, "body", Args::None)
     }
 
     fn delivered(self, tag: u64, id: u32) -> Wire {
@@ -109,14 +119,14 @@ fn cancel() -> Args {
 fn a_delivery_counts_at_each_end_when_its_last_body_frame_passed() {
     let wire = Wire::consuming(8).delivered_at(B, 1, 17);
     let half = wire
-        .frame(C, Way::ToClient, "basic.deliver", deliver(1))
-        .frame(C, Way::ToClient, "header", header(17, 8))
-        .frame(C, Way::ToClient, "body", Args::None);
+        .frame(C, Direction::ToClient, "basic.deliver", deliver(1))
+        .frame(C, Direction::ToClient, "header", header(17, 8))
+        .frame(C, Direction::ToClient, "body", Args::None);
     let ledger = half.fold();
     let d = &ledger.epochs[0].deliveries[&1];
     assert_eq!((d.id, d.at_client, ledger.delivered), (Some(17), None, 0));
     assert!(d.at_broker.is_some());
-    let ledger = half.frame(C, Way::ToClient, "body", Args::None).fold();
+    let ledger = half.frame(C, Direction::ToClient, "body", Args::None).fold();
     assert_eq!(ledger.delivered, 1);
     assert_eq!(ledger.messages[&17].deliveries, [(0, 1)]);
 }
@@ -152,9 +162,9 @@ fn a_polled_message_is_a_delivery_too() {
 fn without_a_tap_at_the_brokers_end_messages_are_still_named_and_fates_unknown() {
     let ack = Args::Ack { delivery_tag: 1, multiple: false };
     let ledger = Wire::default()
-        .frame(C, Way::ToBroker, "channel.open", Args::None)
+        .frame(C, Direction::ToBroker, "channel.open", Args::None)
         .delivered_at(C, 1, 17)
-        .frame(C, Way::ToBroker, "basic.ack", ack)
+        .frame(C, Direction::ToBroker, "basic.ack", ack)
         .fold();
     assert_eq!(ledger.messages[&17].deliveries, [(0, 1)]);
     assert_eq!(ledger.epochs[0].settlements[0].fate, Fate::Unknown);
@@ -164,7 +174,7 @@ fn without_a_tap_at_the_brokers_end_messages_are_still_named_and_fates_unknown()
 fn an_ack_that_never_passed_the_brokers_tap_is_dropped() {
     let wire = Wire::consuming(8).delivered(1, 1).delivered(2, 2);
     let ack = Args::Ack { delivery_tag: 1, multiple: false };
-    let wire = wire.frame(C, Way::ToBroker, "basic.ack", ack).ack(2);
+    let wire = wire.frame(C, Direction::ToBroker, "basic.ack", ack).ack(2);
     let wire = wire.up("basic.cancel", cancel()).down("basic.cancel-ok", Args::None);
     assert_eq!(wire.fates(), [Fate::Dropped, Fate::Received]);
 }
@@ -205,7 +215,7 @@ fn an_orderly_close_proves_and_a_cut_does_not() {
     // A channel that the broker had closed ignores acks: the connection's close proves nothing.
     let late = Wire::consuming(8)
         .delivered(1, 1)
-        .frame(B, Way::ToClient, "channel.close", close(406))
+        .frame(B, Direction::ToClient, "channel.close", close(406))
         .ack(1)
         .up("connection.close", close(200))
         .down("connection.close-ok", Args::None);
@@ -213,7 +223,7 @@ fn an_orderly_close_proves_and_a_cut_does_not() {
     // Nor does the answer to a close of the subject's own that crossed it.
     let crossed = Wire::consuming(8)
         .delivered(1, 1)
-        .frame(B, Way::ToClient, "channel.close", close(406))
+        .frame(B, Direction::ToClient, "channel.close", close(406))
         .ack(1)
         .up("channel.close", close(200))
         .down("channel.close-ok", Args::None);
@@ -240,7 +250,8 @@ fn credit_proves_nothing_where_it_does_not_bind() {
     let after = opened().up("basic.consume", consume()).up("basic.qos", qos(1));
     assert_eq!(served(after), [Fate::Unknown]);
     // It never reached the broker.
-    let lost = opened().frame(C, Way::ToBroker, "basic.qos", qos(1)).up("basic.consume", consume());
+    let lost =
+        opened().frame(C, Direction::ToBroker, "basic.qos", qos(1)).up("basic.consume", consume());
     assert_eq!(served(lost), [Fate::Unknown]);
     let unlimited = opened().up("basic.qos", qos(0)).up("basic.consume", consume());
     assert_eq!(served(unlimited), [Fate::Unknown]);
@@ -284,13 +295,13 @@ fn a_channel_number_opened_anew_is_another_epoch_and_late_acks_stay_with_the_old
     let ack = Args::Ack { delivery_tag: 1, multiple: false };
     let wire = Wire::consuming(8)
         .delivered(1, 1)
-        .frame(B, Way::ToClient, "channel.close", close(406))
-        .frame(C, Way::ToBroker, "basic.ack", ack.clone())
-        .frame(C, Way::ToClient, "channel.close", close(406))
-        .frame(C, Way::ToBroker, "channel.close-ok", Args::None)
-        .frame(C, Way::ToBroker, "channel.open", Args::None)
-        .frame(B, Way::ToBroker, "basic.ack", ack)
-        .frame(B, Way::ToBroker, "channel.open", Args::None)
+        .frame(B, Direction::ToClient, "channel.close", close(406))
+        .frame(C, Direction::ToBroker, "basic.ack", ack.clone())
+        .frame(C, Direction::ToClient, "channel.close", close(406))
+        .frame(C, Direction::ToBroker, "channel.close-ok", Args::None)
+        .frame(C, Direction::ToBroker, "channel.open", Args::None)
+        .frame(B, Direction::ToBroker, "basic.ack", ack)
+        .frame(B, Direction::ToBroker, "channel.open", Args::None)
         .down("channel.open-ok", Args::None)
         .up("basic.consume", consume())
         .delivered(1, 1);

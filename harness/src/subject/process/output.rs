@@ -212,7 +212,7 @@ impl Output {
                 }
                 Ok(n) => {
                     taken += n;
-                    self.octets(state, &buffer[..n]);
+                    self.bytes(state, &buffer[..n]);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -222,11 +222,11 @@ impl Output {
         taken
     }
 
-    fn octets(&self, state: &mut State, octets: &[u8]) {
+    fn bytes(&self, state: &mut State, bytes: &[u8]) {
         let mut handled = 0;
         let delivered = self.recorder.look(|l| l.delivered);
         state.believed = IN_ANY_CASE + OF_A_DELIVERY * u64::from(delivered);
-        for piece in octets.split_inclusive(|b| *b == b'\n') {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
             let room = LONGEST_LINE - state.line.len();
             state.line.extend(piece.iter().take(room).filter(|b| **b != b'\n'));
             if piece.ends_with(b"\n") {
@@ -348,13 +348,13 @@ mod tests {
         assert_eq!(log.tail(), ["guest"]);
     }
 
-    fn written(octets: &[u8]) -> (Arc<Output>, Recorder, Arc<Log>) {
+    fn written(bytes: &[u8]) -> (Arc<Output>, Recorder, Arc<Log>) {
         let (recorder, log) =
             (Recorder::new(None).expect("memory"), Arc::new(Log::new(None).expect("memory")));
         let (output, _writer) = Output::new(true, &recorder, &log).expect("a pipe");
         let mut state = output.state();
-        for octet in octets.chunks(7) {
-            output.octets(&mut state, octet);
+        for byte in bytes.chunks(7) {
+            output.bytes(&mut state, byte);
         }
         drop(state);
         (output, recorder, log)
@@ -400,7 +400,7 @@ mod tests {
         let long = vec![b'x'; 3 * LONGEST_LINE];
         let (output, _, log) = written(&long);
         assert_eq!(output.state().line.len(), LONGEST_LINE);
-        output.octets(&mut output.state(), b"\nhandled m1\n");
+        output.bytes(&mut output.state(), b"\nhandled m1\n");
         assert_eq!(log.tail()[0].len(), TAIL_LINE);
         let (_, recorder, log) = written(&b"noise\nhandled no\n".repeat(100));
         assert_eq!(log.tail().len(), TAIL);

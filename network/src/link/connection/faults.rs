@@ -6,15 +6,15 @@ use std::{
 };
 
 use super::{
-    super::{lane::Lane, shared::Shared},
+    super::{lane::Pipe, shared::Shared},
     Connection,
 };
 use crate::{
     fault::{
         FaultId, Kind,
-        table::{Entry, Greeting, Table},
+        table::{AcceptAction, Entry, Table},
     },
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 impl Connection {
@@ -29,7 +29,7 @@ impl Connection {
     }
 
     /// A point was met here: its fault is in force, on this connection or at the door.
-    pub(super) fn meet(&mut self, way: Way, entry: &Arc<Entry>) {
+    pub(super) fn meet(&mut self, way: Direction, entry: &Arc<Entry>) {
         entry.since.get_or_init(Instant::now);
         match entry.injection.fault.kind() {
             Kind::Stream if !self.met.iter().any(|(id, _)| *id == entry.id) => {
@@ -51,12 +51,12 @@ impl Connection {
     }
 
     /// Puts a fault to work on the directions it concerns. A cut is done where its point was met.
-    pub(super) fn install(&mut self, entry: &Arc<Entry>, met: Option<Way>) {
+    pub(super) fn install(&mut self, entry: &Arc<Entry>, met: Option<Direction>) {
         let fault = &entry.injection.fault;
         let seed = entry.seed(self.shared.seed, self.id);
-        for way in Way::BOTH {
+        for way in Direction::BOTH {
             let here = match fault.kind() {
-                Kind::Cut => way == met.unwrap_or(Way::ToBroker),
+                Kind::Cut => way == met.unwrap_or(Direction::ToBroker),
                 _ => way.within(fault.way()),
             };
             let fresh = entry.was_there_before(self.id);
@@ -78,29 +78,29 @@ impl Connection {
         }
         // One it had no time to touch was never ignored.
         let ignored = |(id, greeting)| {
-            greeting == Greeting::Ignore && self.fired.contains(&id) && !in_force(id)
+            greeting == AcceptAction::Ignore && self.fired.contains(&id) && !in_force(id)
         };
         let ignored = self.greeted.is_some_and(ignored);
         self.greeted = self.greeted.filter(|(id, _)| in_force(*id));
         self.fired.retain(|id| in_force(*id));
         self.done.retain(|id| in_force(*id));
         self.met.retain(|(id, _)| in_force(*id));
-        for lane in [Way::ToBroker, Way::ToClient] {
+        for lane in [Direction::ToBroker, Direction::ToClient] {
             if let Some((side, how)) = self.lane(lane).parting.take() {
                 self.cut(side, how);
             }
         }
         if ignored {
-            self.cut(Side::Both, CutHow::Rst);
+            self.cut(Side::Both, CloseKind::Rst);
         }
         let (seed, id) = (self.shared.seed, self.id);
         let concerned = |entry: &&Arc<Entry>| entry.concerns(seed, id, &self.orders.grants);
         let fresh: Vec<_> = table.entries.iter().filter(concerned).cloned().collect();
         for entry in &fresh {
-            let at_work = |lane: &Lane| lane.acting.iter().any(|a| a.entry.id == entry.id);
+            let at_work = |lane: &Pipe| lane.acting.iter().any(|a| a.entry.id == entry.id);
             let known = at_work(&self.to_broker) || at_work(&self.to_client);
             let armed = entry.injection.at.is_some();
-            let door = entry.injection.fault.kind() == Kind::Door;
+            let door = entry.injection.fault.kind() == Kind::Listener;
             if !armed && !door && !known && !self.done.contains(&entry.id) {
                 self.install(entry, None);
             }

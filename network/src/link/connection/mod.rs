@@ -27,7 +27,7 @@ use tokio::{
 use self::dial::Dial;
 use super::{
     descriptors::{self, Reserved},
-    lane::{Input, Lane, Step},
+    lane::{Input, Pipe, Step},
     notes::Notes,
     peer::Peer,
     shared::Shared,
@@ -36,12 +36,12 @@ use crate::{
     event::What,
     fault::{
         FaultId,
-        table::{Admitted, Greeting, Orders},
+        table::{AcceptAction, Admitted, Control},
     },
-    wire::{CutHow, End, Side, Way},
+    wire::{CloseKind, Direction, End, Side},
 };
 
-/// Octets read at once. One buffer serves all connections of a thread: it is in use only between two
+/// Bytes read at once. One buffer serves all connections of a thread: it is in use only between two
 /// awaits.
 const BUFFER: usize = 256 * 1024;
 
@@ -54,7 +54,7 @@ thread_local! {
 enum Came {
     /// Nothing; the task is woken when something does.
     Nothing,
-    /// Octets, and they have left.
+    /// Bytes, and they have left.
     Passed,
     /// Anything else.
     Other,
@@ -65,21 +65,21 @@ pub(super) struct Connection {
     id: u64,
     client: Peer,
     broker: Peer,
-    to_broker: Lane,
-    to_client: Lane,
+    to_broker: Pipe,
+    to_client: Pipe,
     dial: Option<Dial>,
     /// For the dial.
     reserved: Option<Reserved>,
     /// It was born where nothing may be dialed, and stays undialed.
     stillborn: bool,
-    orders: Arc<Orders>,
+    orders: Arc<Control>,
     /// The table as last looked at.
     version: u64,
     latest: FaultId,
     /// The fault that met it at the door.
-    greeted: Option<(FaultId, Greeting)>,
+    greeted: Option<(FaultId, AcceptAction)>,
     /// Faults whose point was met on it.
-    met: Vec<(FaultId, Way)>,
+    met: Vec<(FaultId, Direction)>,
     /// Cuts that were done.
     done: Vec<FaultId>,
     fired: Vec<FaultId>,
@@ -100,15 +100,15 @@ impl Connection {
     ) -> Self {
         let Admitted { conn, orders, greeting } = admitted;
         let lane = |way| {
-            let mut lane = Lane::new(way, &shared);
+            let mut lane = Pipe::new(way, &shared);
             if let Some((entry, greeting)) = &greeting {
                 lane.add(Arc::clone(entry), greeting.effect());
             }
             lane
         };
         Self {
-            to_broker: lane(Way::ToBroker),
-            to_client: lane(Way::ToClient),
+            to_broker: lane(Direction::ToBroker),
+            to_client: lane(Direction::ToClient),
             shared,
             id: conn,
             client: Peer::new(client),
@@ -146,7 +146,7 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> Poll<()> {
         self.orders.enlist(cx.waker());
         if self.orders.is_ended() {
-            self.cut(Side::Both, CutHow::Fin);
+            self.cut(Side::Both, CloseKind::Fin);
             return Poll::Ready(());
         }
         if self.plain && self.pump(cx, shared, scratch) {
@@ -158,7 +158,7 @@ impl Connection {
             self.orders.quiet.store(false, SeqCst);
             self.next = None;
             let mut moved = self.look(shared);
-            for way in Way::BOTH {
+            for way in Direction::BOTH {
                 moved |= self.read(way, cx, shared, scratch) != Came::Nothing;
                 moved |= self.step(way, cx, shared);
             }
@@ -177,7 +177,7 @@ impl Connection {
 
     /// Both ends are gone, or both have said and been told everything.
     fn is_over(&self) -> bool {
-        let told = |lane: &Lane| matches!(lane.input, Input::Told(_));
+        let told = |lane: &Pipe| matches!(lane.input, Input::Told(_));
         (self.client.is_gone() && self.broker.is_gone())
             || (told(&self.to_broker) && told(&self.to_client))
     }
@@ -186,13 +186,13 @@ impl Connection {
     /// there is nothing else to wait for. Whether that is all there is to do.
     fn pump(&mut self, cx: &mut Context<'_>, shared: &Shared, scratch: &mut [u8]) -> bool {
         let mut looked = false;
-        let mut busy = [true; Way::BOTH.len()];
-        while busy != [false; Way::BOTH.len()] {
-            for way in Way::BOTH {
+        let mut busy = [true; Direction::BOTH.len()];
+        while busy != [false; Direction::BOTH.len()] {
+            for way in Direction::BOTH {
                 let busy = &mut busy[way as usize];
                 if *busy {
                     match self.receive(way, cx, shared, scratch) {
-                        // Read dry: the next octet wakes the task.
+                        // Read dry: the next byte wakes the task.
                         Came::Nothing => *busy = false,
                         Came::Passed => looked = true,
                         Came::Other => return false,
@@ -207,7 +207,7 @@ impl Connection {
     fn is_plain(&self) -> bool {
         self.next.is_none()
             && [&self.client, &self.broker].into_iter().all(Peer::is_whole)
-            && [&self.to_broker, &self.to_client].into_iter().all(Lane::is_clear)
+            && [&self.to_broker, &self.to_client].into_iter().all(Pipe::is_clear)
     }
 
     /// Ready when something timed is due.
@@ -234,20 +234,20 @@ impl Connection {
     /// A direction with its two ends and the record.
     fn parts<'a>(
         &'a mut self,
-        way: Way,
+        way: Direction,
         shared: &'a Shared,
-    ) -> (&'a mut Peer, &'a mut Peer, &'a mut Lane, Notes<'a>) {
+    ) -> (&'a mut Peer, &'a mut Peer, &'a mut Pipe, Notes<'a>) {
         let notes = Notes { shared, conn: self.id, fired: &mut self.fired };
         match way {
-            Way::ToBroker => (&mut self.client, &mut self.broker, &mut self.to_broker, notes),
-            Way::ToClient => (&mut self.broker, &mut self.client, &mut self.to_client, notes),
+            Direction::ToBroker => (&mut self.client, &mut self.broker, &mut self.to_broker, notes),
+            Direction::ToClient => (&mut self.broker, &mut self.client, &mut self.to_client, notes),
         }
     }
 
-    fn lane(&mut self, way: Way) -> &mut Lane {
+    fn lane(&mut self, way: Direction) -> &mut Pipe {
         match way {
-            Way::ToBroker => &mut self.to_broker,
-            Way::ToClient => &mut self.to_client,
+            Direction::ToBroker => &mut self.to_broker,
+            Direction::ToClient => &mut self.to_client,
         }
     }
 
@@ -261,7 +261,7 @@ impl Connection {
     /// Reads one chunk, if the faults let it and there is room; passes it straight on if it can.
     fn read(
         &mut self,
-        way: Way,
+        way: Direction,
         cx: &mut Context<'_>,
         shared: &Shared,
         scratch: &mut [u8],
@@ -297,7 +297,7 @@ impl Connection {
     /// Reads one chunk, and passes it straight on if it can.
     fn receive(
         &mut self,
-        way: Way,
+        way: Direction,
         cx: &mut Context<'_>,
         shared: &Shared,
         scratch: &mut [u8],
@@ -337,7 +337,7 @@ impl Connection {
             Step::Moved
         };
         drop(table);
-        if !changed && matches!(step, Step::Moved) && lane.queue.octets() == 0 {
+        if !changed && matches!(step, Step::Moved) && lane.queue.bytes() == 0 {
             return Came::Passed;
         }
         self.take(way, step, shared);
@@ -345,7 +345,7 @@ impl Connection {
     }
 
     /// Looks at the table, then does one step of one direction.
-    fn step(&mut self, way: Way, cx: &mut Context<'_>, shared: &Shared) -> bool {
+    fn step(&mut self, way: Direction, cx: &mut Context<'_>, shared: &Shared) -> bool {
         let table = shared.read();
         let changed = table.version != self.version;
         if changed {
@@ -364,7 +364,7 @@ impl Connection {
     }
 
     /// Acts on what a step came to; whether anything moved.
-    fn take(&mut self, way: Way, step: Step, shared: &Shared) -> bool {
+    fn take(&mut self, way: Direction, step: Step, shared: &Shared) -> bool {
         match step {
             Step::Idle(until) => {
                 self.by(until);

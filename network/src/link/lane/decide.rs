@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 use super::{
     super::{notes::Notes, peer::Peer, plan::Due},
-    Acting, Input, Lane, Step,
+    Acting, Input, Pipe, Step,
 };
 use crate::{
     fault::{
@@ -13,10 +13,10 @@ use crate::{
         effect::{Gate, OPEN},
         table::Act,
     },
-    wire::{CutHow, Side},
+    wire::{CloseKind, Side},
 };
 
-impl Lane {
+impl Pipe {
     /// Does what the plan says is due.
     pub(super) fn act(&mut self, due: Due, now: Instant, notes: &mut Notes<'_>) -> Step {
         let Due { act, entry, note } = due;
@@ -32,8 +32,8 @@ impl Lane {
             Act::Swallow { .. } => {}
             Act::Hold(delay) => self.held.push((entry.id, now + delay)),
             Act::Xor(mask) => {
-                if let Some(octet) = self.queue.head().first_mut() {
-                    *octet ^= mask;
+                if let Some(byte) = self.queue.head().first_mut() {
+                    *byte ^= mask;
                     entry.counters.bytes.fetch_add(1, Relaxed);
                 }
             }
@@ -96,20 +96,20 @@ impl Lane {
         }
         match all {
             Gate::Wait(until) => Ok(Gate::Wait(until)),
-            _ => Err(Step::Cut(self.acting[at].entry.id, Side::Both, CutHow::Fin)),
+            _ => Err(Step::Cut(self.acting[at].entry.id, Side::Both, CloseKind::Fin)),
         }
     }
 
-    /// Octets vanish on their way: those in front of the fault that drops them had passed them.
-    pub(super) fn vanish(&mut self, octets: usize, now: Instant) -> Step {
+    /// Bytes vanish on their way: those in front of the fault that drops them had passed them.
+    pub(super) fn vanish(&mut self, bytes: usize, now: Instant) -> Step {
         let upto = self.dropper.min(self.acting.len().saturating_sub(1));
         for Acting { effect, .. } in self.acting.iter_mut().take(upto + 1) {
-            effect.wrote(now, octets);
+            effect.wrote(now, bytes);
         }
         if let Some(Acting { entry, .. }) = self.acting.get(upto) {
-            entry.counters.bytes.fetch_add(octets as u64, Relaxed);
+            entry.counters.bytes.fetch_add(bytes as u64, Relaxed);
         }
-        self.passed(octets);
+        self.passed(bytes);
         Step::Moved
     }
 
@@ -137,8 +137,8 @@ impl Lane {
             all = all.and(gate);
         }
         match all {
-            Gate::Pass(_) if self.lost => Step::End(CutHow::Rst),
-            Gate::Pass(_) if sink.is_absent() && how == CutHow::Fin => Step::Idle(None),
+            Gate::Pass(_) if self.lost => Step::End(CloseKind::Rst),
+            Gate::Pass(_) if sink.is_absent() && how == CloseKind::Fin => Step::Idle(None),
             Gate::Pass(_) => Step::End(how),
             Gate::Wait(until) => Step::Idle(until),
             Gate::Swallow | Gate::Drop(_) | Gate::Close | Gate::Cut(..) => Step::Idle(None),

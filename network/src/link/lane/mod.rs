@@ -1,6 +1,6 @@
 //! One direction of a connection: what was read, what the faults on it say, and what is written.
 //!
-//! Nothing here waits. Each step decides about the octets at the head, under the table's lock, and
+//! Nothing here waits. Each step decides about the bytes at the head, under the table's lock, and
 //! does at most one write.
 
 mod decide;
@@ -29,7 +29,7 @@ use crate::{
         effect::{Effect, Gate, ROOM},
         table::Entry,
     },
-    wire::{CutHow, Side, Way},
+    wire::{CloseKind, Direction, Side},
 };
 
 /// What the source of a direction has come to.
@@ -38,9 +38,9 @@ pub(super) enum Input {
     /// It may send more.
     Open,
     /// It ended, and the sink has not been told.
-    Ended(CutHow),
+    Ended(CloseKind),
     /// It ended, and the sink knows.
-    Told(CutHow),
+    Told(CloseKind),
     /// It was cut away without a word to the sink.
     Silent,
 }
@@ -56,19 +56,19 @@ pub(super) enum Step {
     /// Nothing to do until then, or until a socket is ready or the table changes.
     Idle(Option<Instant>),
     Moved,
-    Cut(FaultId, Side, CutHow),
+    Cut(FaultId, Side, CloseKind),
     /// A point was met: its fault is now in force on this connection.
     Met(Arc<Entry>),
     /// The end of the stream is to be passed on.
-    End(CutHow),
-    /// Octets for an end that is gone or takes no more.
+    End(CloseKind),
+    /// Bytes for an end that is gone or takes no more.
     Stray,
     /// The sink broke.
     Broken(io::Error),
 }
 
-pub(super) struct Lane {
-    pub(super) way: Way,
+pub(super) struct Pipe {
+    pub(super) way: Direction,
     pub(super) queue: Queue,
     pub(super) plan: Plan,
     pub(super) acting: Vec<Acting>,
@@ -83,7 +83,7 @@ pub(super) struct Lane {
     /// Which fault drops what waits, when the gate says that one does.
     dropper: usize,
     /// What the lifting of a fault does to the connection.
-    pub(super) parting: Option<(Side, CutHow)>,
+    pub(super) parting: Option<(Side, CloseKind)>,
     /// Holds in force, and until when.
     pub(super) held: Vec<(FaultId, Instant)>,
     pub(super) near: Option<Scanner>,
@@ -91,8 +91,8 @@ pub(super) struct Lane {
     scan: bool,
 }
 
-impl Lane {
-    pub(super) fn new(way: Way, shared: &Shared) -> Self {
+impl Pipe {
+    pub(super) fn new(way: Direction, shared: &Shared) -> Self {
         let scanner = || shared.tapped().then(Scanner::new);
         Self {
             way,
@@ -113,12 +113,12 @@ impl Lane {
         }
     }
 
-    /// Whether octets may go straight from one socket to the other.
+    /// Whether bytes may go straight from one socket to the other.
     pub(super) fn is_clear(&self) -> bool {
         self.input == Input::Open
             && self.acting.is_empty()
             && self.armed.is_empty()
-            && self.queue.octets() == 0
+            && self.queue.bytes() == 0
             && self.plan.is_clear()
             && self.held.is_empty()
             && !self.lost
@@ -132,7 +132,7 @@ impl Lane {
                 && effect.parting().is_none()
                 && effect.undialed().is_none()
         };
-        self.queue.octets() == 0
+        self.queue.bytes() == 0
             && self.held.is_empty()
             && !self.lost
             && self.input == Input::Open
@@ -147,16 +147,16 @@ impl Lane {
     /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
         let room = self.acting.iter().map(|acting| acting.effect.room()).max().unwrap_or(ROOM);
-        self.queue.octets() < room
+        self.queue.bytes() < room
     }
 
-    /// Octets came in, or the end did: when may they leave?
-    fn due(&mut self, octets: usize, notes: &mut Notes<'_>) -> Instant {
+    /// Bytes came in, or the end did: when may they leave?
+    fn due(&mut self, bytes: usize, notes: &mut Notes<'_>) -> Instant {
         let mut due = Instant::now();
         for Acting { entry, effect } in &mut self.acting {
-            if effect.delays() && (octets > 0 || effect.delays_end()) {
+            if effect.delays() && (bytes > 0 || effect.delays_end()) {
                 due += effect.delay();
-                entry.counters.bytes.fetch_add(octets as u64, Relaxed);
+                entry.counters.bytes.fetch_add(bytes as u64, Relaxed);
                 notes.fire_once(entry, Some(self.way));
             }
         }
@@ -168,12 +168,12 @@ impl Lane {
         self.queue.push(bytes, due);
     }
 
-    pub(super) fn ended(&mut self, how: CutHow, notes: &mut Notes<'_>) {
+    pub(super) fn ended(&mut self, how: CloseKind, notes: &mut Notes<'_>) {
         self.input = Input::Ended(how);
         self.end_due = Some(self.due(0, notes));
     }
 
-    /// Decides about the octets at the head and does at most one write.
+    /// Decides about the bytes at the head and does at most one write.
     pub(super) fn step(
         &mut self,
         sink: &mut Peer,
@@ -181,11 +181,11 @@ impl Lane {
         notes: &mut Notes<'_>,
     ) -> Step {
         let now = Instant::now();
-        if let Some(due) = self.plan.due(self.queue.octets() > 0) {
+        if let Some(due) = self.plan.due(self.queue.bytes() > 0) {
             return self.act(due, now, notes);
         }
         let front = self.queue.front(now);
-        let waiting = if front == Front::Due { self.queue.octets() } else { 0 };
+        let waiting = if front == Front::Due { self.queue.bytes() } else { 0 };
         let gate = match self.gate(now, waiting, notes) {
             Ok(gate) => gate,
             Err(step) => return step,
@@ -245,7 +245,7 @@ impl Lane {
         let head = &self.queue.head()[..run];
         let written = match Pin::new(&mut open.stream).poll_write(cx, head) {
             // A reset waits for no reader: it destroys what is on its way.
-            Poll::Pending if self.input == Input::Ended(CutHow::Rst) => {
+            Poll::Pending if self.input == Input::Ended(CloseKind::Rst) => {
                 let step = self.end(sink, before, notes);
                 if matches!(step, Step::End(_)) {
                     self.queue.clear();
@@ -268,7 +268,7 @@ impl Lane {
         Step::Moved
     }
 
-    /// The first `n` octets of the queue's head have left.
+    /// The first `n` bytes of the queue's head have left.
     fn passed(&mut self, n: usize) {
         if self.scan {
             self.plan.passed(&self.queue.head()[..n]);
@@ -309,7 +309,7 @@ impl Lane {
         Step::Moved
     }
 
-    /// The near tap: octets were read.
+    /// The near tap: bytes were read.
     pub(super) fn read(&mut self, bytes: &[u8], notes: &Notes<'_>) {
         if self.near.is_some() {
             notes.heard(self.way.source(), self.way, &mut self.near, bytes, Instant::now());

@@ -1,0 +1,3 @@
+//! The core suite, a test for each scenario.
+
+gauntlet::suite!(my_consumer::my_consumer);
