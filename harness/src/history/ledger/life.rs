@@ -30,10 +30,10 @@ pub struct Message {
     pub confirmed: Option<Mark>,
     /// The publisher does not know its fate.
     pub publish_unknown: Option<Mark>,
-    /// Its deliveries, as (index into [`Ledger::epochs`], delivery tag), in order of arrival at the
+    /// Its deliveries, as (index into [`Ledger::epochs`](super::Ledger::epochs), delivery tag), in order of arrival at the
     /// broker's tap (at the subject's, where the broker's end has none).
     pub deliveries: Vec<(usize, u64)>,
-    /// The subject's own publishes with its id, as indexes into [`Ledger::copies`], in order.
+    /// The subject's own publishes with its id, as indexes into [`Ledger::copies`](super::Ledger::copies), in order.
     pub copies: Vec<usize>,
     /// Its handlings, in order of their start.
     pub handlings: Vec<Handling>,
