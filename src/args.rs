@@ -13,7 +13,7 @@ use gauntlet_network::Seed;
 
 pub use environment::Environment;
 
-/// Throws a RabbitMQ consumer into a broken network and says, with evidence, whether it came through.
+/// Tests RabbitMQ consumers behind a simulated faulty network, and proves from the wire whether they recover.
 #[derive(Parser, Debug)]
 #[command(version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Args {
@@ -42,11 +42,11 @@ pub enum Command {
     List(List),
     /// Describe a scenario: its story, its schedule in words, what it decides; or a suite, or a checker
     Show(Show),
-    /// Decide again from a saved run, or a directory of them, alone
+    /// Judge a saved run again, or a directory of them, from its files alone
     Check(Check),
-    /// Prove the checkers: run each consumer that is broken on purpose, and see it caught
+    /// Test the checkers: each consumer that is broken on purpose must be caught
     Mutants(Mutants),
-    /// Run several consumers through the same scenarios: a table, as text, Markdown and JSON
+    /// Compare consumers: the same scenarios for each, as a table in text, Markdown and JSON
     League(League),
     /// Serve the embedded broker alone, with RabbitMQ's management API, until interrupted
     Broker(Broker),
@@ -79,7 +79,7 @@ pub struct Completions {
 /// `gauntlet man`
 #[derive(clap::Args, Debug)]
 pub struct Man {
-    /// A command, as `run`
+    /// One of the commands, such as `run`
     pub command: Option<String>,
 }
 
@@ -91,54 +91,54 @@ pub struct Run {
     pub names: Vec<String>,
     #[command(flatten)]
     pub environment: Environment,
-    /// The consumer: `reference`, `control`, or a mutant's name; not with a command
+    /// The consumer: `reference`, `control`, or a name from `gauntlet list mutants`; not with a command
     #[arg(long, value_name = "NAME", default_value = "reference", conflicts_with = "command")]
     pub subject: String,
-    /// A consumer of your own, in any language: what starts it. It finds the broker by AMQP_URL and GAUNTLET_QUEUE (docs/subjects.md)
+    /// The command that starts your consumer, in any language. It finds the broker by AMQP_URL and GAUNTLET_QUEUE (docs/subjects.md)
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-    /// Runs each scenario so many times; the seed differs from round to round
+    /// Run each scenario N times, each time with another seed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
-    /// Where histories and verdicts are kept, a directory for each scenario [default: gauntlet-out/ID]
+    /// Directory for histories and verdicts, one subdirectory for each scenario [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// For this program itself: one scenario, kept in this very directory, until it or standard input ends
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "command"])]
     pub apart: Option<PathBuf>,
-    /// Plays the scenarios of a command whatever becomes of its preflight: whether it connects, consumes, handles a message and stops
+    /// Skip the preflight, which checks that the command connects, consumes, handles a message and stops
     #[arg(long, requires = "command")]
     pub no_preflight: bool,
     #[command(flatten)]
     pub promises: Promising,
 }
 
-/// What a command is held to. Without a word: it reconnects, handles before it acks, drains when asked to stop, keeps to its prefetch.
+/// What a command is held to. By default: it reconnects, handles before it acks, drains when asked to stop, keeps to its prefetch.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Promises of a command")]
 pub struct Promising {
-    /// A TOML file of promises (docs/subjects.md); the flags below go over it
+    /// A TOML file of promises (docs/subjects.md); the flags below override it
     #[arg(long, value_name = "FILE", requires = "command")]
     promises: Option<PathBuf>,
-    /// It does not come back by itself after trouble
+    /// It does not reconnect by itself
     #[arg(long, requires = "command")]
     no_reconnects: bool,
-    /// It may settle messages it has not handled
+    /// It may ack messages before it has handled them
     #[arg(long, requires = "command")]
     at_most_once: bool,
-    /// It may drop what it is at when asked to stop
+    /// It may abandon messages in progress when asked to stop
     #[arg(long, requires = "command")]
     no_drains: bool,
-    /// It keeps to the prefetch it is told
+    /// It uses the prefetch in GAUNTLET_PREFETCH
     #[arg(long, requires = "command")]
     prefetch: bool,
-    /// It chooses its own prefetch, whatever the file of promises says [default]
+    /// It chooses its own prefetch, even if the file of promises says otherwise [default]
     #[arg(long, requires = "command", conflicts_with = "prefetch")]
     no_prefetch: bool,
-    /// It does not repeat an effect it has had
+    /// It never repeats the effect of a message it has handled
     #[arg(long, requires = "command")]
     dedups: bool,
-    /// It keeps to the heartbeat it is told
+    /// It uses the heartbeat in GAUNTLET_HEARTBEAT
     #[arg(long, requires = "command")]
     heartbeats: bool,
     /// It recovers within this, like `5s` [default: 15s]
@@ -150,7 +150,7 @@ pub struct Promising {
     /// It stops within this [default: 10s]
     #[arg(long, value_name = "TIME", requires = "command")]
     stops_within: Option<Span>,
-    /// It serves its health truthfully at GAUNTLET_HEALTH, under this path
+    /// It reports its true health by HTTP at GAUNTLET_HEALTH, under this path
     #[arg(long, value_name = "PATH", requires = "command")]
     health: Option<String>,
 }
@@ -283,13 +283,13 @@ pub struct List {
 pub enum Listed {
     /// Suites and their scenarios
     Scenarios,
-    /// What is decided
+    /// The checkers, and what each decides
     Checkers,
-    /// What can go wrong on the network
+    /// Faults of the network and of the broker
     Faults,
-    /// The same as `gauntlet proxy` has it
+    /// Toxics of `gauntlet proxy`
     Toxics,
-    /// Consumers broken on purpose
+    /// Consumers broken on purpose, and consumers that are odd and right
     Mutants,
 }
 
@@ -333,7 +333,7 @@ pub struct League {
     /// Where the table and the histories are kept [default: gauntlet-out/ID]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Plays the scenarios of a command whatever becomes of its preflight
+    /// Skip the preflight of commands
     #[arg(long)]
     pub no_preflight: bool,
 }
@@ -341,7 +341,7 @@ pub struct League {
 /// `gauntlet broker`
 #[derive(clap::Args, Debug)]
 pub struct Broker {
-    /// The address to listen on. Whoever reaches it may log in as guest
+    /// The address to listen on. Anyone who reaches it may log in as guest
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub host: IpAddr,
     /// For AMQP; 0 is any free port
@@ -356,25 +356,25 @@ pub struct Broker {
 #[derive(clap::Args, Debug)]
 #[command(args_override_self = true)]
 pub struct Proxy {
-    /// The address, or its name, that the API listens on. Whoever reaches it may have any port here opened
+    /// The address or host name the API listens on. Anyone who reaches it can open any port on this machine
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub host: String,
     /// For the API; 0 is any free port
     #[arg(long, value_name = "PORT", default_value_t = 8474)]
     pub port: u16,
-    /// Proxies to begin with: a JSON array of what POST /proxies takes
+    /// Proxies to create at the start: a JSON array of what POST /proxies takes
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Fixes chance: toxicity, jitter, sizes of slices (decimal, or 0x...). Without it: a random one
+    /// Seed for toxicity, jitter and slice sizes (decimal, or 0x...) [default: random]
     #[arg(long, value_name = "N", value_parser = any_seed, allow_negative_numbers = true)]
     pub seed: Option<Seed>,
-    /// Bytes of each proxy at /metrics
+    /// Report the bytes of each proxy at /metrics
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     pub proxy_metrics: bool,
-    /// This process at /metrics
+    /// Report on this process at /metrics
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
     pub runtime_metrics: bool,
-    /// Print the version of Toxiproxy this answers for, and end
+    /// Print the version of Toxiproxy this is compatible with, and exit
     #[arg(long)]
     pub version: bool,
 }

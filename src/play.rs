@@ -1,6 +1,7 @@
 //! One scenario against a consumer in this process: what it is to be, played and judged.
 
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -176,13 +177,19 @@ impl Outcome {
         &self.report
     }
 
-    /// Returns if the consumer came through.
+    /// Returns if the consumer came through. What a busy machine left undecided, twice, is no failure either: a line on
+    /// stderr says so.
     ///
     /// # Panics
     ///
-    /// It did not, or that could not be decided; with the report as the message.
+    /// It did not come through, or that could not be decided for another reason; with the report as the message.
     #[track_caller]
     pub fn assert_passed(&self) {
+        if self.too_busy() {
+            // Nobody reading is no reason to fail.
+            let _ = writeln!(std::io::stderr(), "undecided, the machine was too busy: {self}");
+            return;
+        }
         assert!(self.verdict() == Some(Verdict::Pass), "{self}");
     }
 

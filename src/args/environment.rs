@@ -14,7 +14,7 @@ pub struct Environment {
     /// embedded, auto (a container, else a local process), container[:IMAGE[:TAG]], local[:PATH], or amqp://USER:PASSWORD@HOST:PORT[,http://[USER:PASSWORD@]MANAGEMENT:PORT] [default: embedded; container with --network toxiproxy]
     #[arg(long, value_name = "BROKER", env = "GAUNTLET_BROKER", hide_env_values = true)]
     broker: Option<String>,
-    /// What is behind the link that plays the faults: embedded (nothing), toxiproxy[:IMAGE[:TAG]] (a container), or http://IP:PORT of a Toxiproxy that runs
+    /// What is between the link and the broker: embedded (nothing), toxiproxy[:IMAGE[:TAG]] (a container), or http://IP:PORT of a running Toxiproxy
     #[arg(
         long,
         value_name = "NETWORK",
@@ -23,10 +23,10 @@ pub struct Environment {
         hide_env_values = true
     )]
     network: String,
-    /// Fixes the schedules (decimal, or 0x...); not how real processes interleave. Without it: a random one, printed
+    /// Seed for the schedule of faults (decimal, or 0x...); it does not fix how processes interleave [default: random, and printed]
     #[arg(long, value_name = "N")]
     pub seed: Option<Seed>,
-    /// Scenarios at a time [default: 24 with embedded brokers, which each has its own of; 8 on one they share; 6 against a command]
+    /// Scenarios at a time [default: 24 with embedded brokers, one for each scenario; 8 on a shared broker; 6 against a command]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
 }

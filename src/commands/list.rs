@@ -2,7 +2,7 @@
 
 use gauntlet_harness::broker::{self, fault::Needs};
 use gauntlet_harness::checkers::CHECKERS;
-use gauntlet_harness::mutants::MUTANTS;
+use gauntlet_harness::mutants::{INNOCENTS, MUTANTS};
 use gauntlet_network::fault::CATALOGUE;
 use gauntlet_scenarios::{SUITES, Suite};
 
@@ -61,6 +61,12 @@ pub fn execute(list: &List) -> Result<u8, Failure> {
                 "  {:<24} {} ({} by {})",
                 mutant.name, mutant.habit, mutant.scenario, mutant.checker
             ));
+        }
+        say(
+            "innocents - consumers that are odd and right; `--subject NAME` plays one, as it does mutants",
+        );
+        for innocent in INNOCENTS {
+            say(format!("  {:<24} {}", innocent.name, innocent.habit));
         }
     }
     Ok(0)

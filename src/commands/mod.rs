@@ -106,7 +106,11 @@ fn subject(name: &str) -> Result<SubjectSpec, Failure> {
     if let Some(mutant) = catalogue::find(name) {
         return Ok((mutant.make)());
     }
-    let known = catalogue::MUTANTS.iter().map(|m| m.name).chain([reference::NAME, "control"]);
+    if let Some(innocent) = catalogue::INNOCENTS.iter().find(|i| i.name == name) {
+        return Ok((innocent.make)());
+    }
+    let others = catalogue::INNOCENTS.iter().map(|i| i.name).chain([reference::NAME, "control"]);
+    let known = catalogue::MUTANTS.iter().map(|m| m.name).chain(others);
     let hint = nearest(name, known).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
     Err(Failure::usage(format!(
         "no consumer is named `{name}`{hint}; `gauntlet list mutants` shows them"
