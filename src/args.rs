@@ -356,7 +356,7 @@ pub struct Broker {
 #[derive(clap::Args, Debug)]
 #[command(args_override_self = true)]
 pub struct Proxy {
-    /// The address or host name the API listens on. Anyone who reaches it can open any port on this machine
+    /// The address or host name the API listens on. Anyone who reaches it can make this machine listen on any port
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub host: String,
     /// For the API; 0 is any free port

@@ -90,6 +90,23 @@ fn without_docker_the_error_says_what_to_do() {
     assert!(error.contains("--broker local"), "{error}");
 }
 
+#[rstest]
+#[case(&["completions", "bash"], 0, "_gauntlet()")]
+#[case(&["completions", "cmd.exe"], 64, "cmd.exe")]
+#[case(&["man"], 0, ".TH gauntlet 1")]
+#[case(&["man", "run"], 0, "gauntlet\\-run")]
+#[case(&["man", "runn"], 64, "`runn`")]
+fn completions_and_man_pages_are_made_of_the_command_line(
+    #[case] args: &[&str],
+    #[case] code: i32,
+    #[case] words: &str,
+) {
+    let output = gauntlet(args);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(words), "no `{words}` in: {said}");
+}
+
 /// The first command of the README: no argument at all.
 #[test]
 fn a_bare_gauntlet_runs_the_core_suite_against_the_reference_consumer() {

@@ -83,7 +83,7 @@ impl PlannedRun {
 /// when its standard input does: so it does not outlive this process.
 pub type Apart = fn(&PlannedRun, &BrokerSpec, &Path) -> Command;
 
-/// How runs are run.
+/// How runs are played.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which broker.
@@ -227,7 +227,7 @@ pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
 
 type OnEvent = Arc<dyn Fn(SuiteEvent) + Send + Sync>;
 
-/// Runs the runs and reports them in the order given.
+/// Plays the runs and reports them in the order given.
 pub async fn run_suite(
     planned_runs: &[PlannedRun],
     options: &Options,

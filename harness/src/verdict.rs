@@ -99,6 +99,13 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_saved_under_the_old_name_is_read() {
+        let read = |text| serde_json::from_str::<Outcome>(text).expect("an outcome");
+        assert_eq!(read("\"not_at_stake\""), Outcome::NotApplicable);
+        assert_eq!(read("\"not_applicable\""), Outcome::NotApplicable);
+    }
+
+    #[test]
     fn exit_codes_are_the_documented_ones() {
         assert_eq!(
             [Verdict::Pass, Verdict::Fail, Verdict::Unknown].map(Verdict::exit_code),

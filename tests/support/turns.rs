@@ -101,3 +101,24 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[test]
+fn what_measures_time_is_beside_nothing_that_starves_it() {
+    let may = |waiting, wide, had, when, turns| State { waiting, wide, had }.may(when, turns, 2);
+    // As many as there are turns, and no more.
+    assert!(may([0; 3], 0, [11, 0, 0], When::Beside, 1));
+    assert!(!may([0; 3], 0, [12, 0, 0], When::Beside, 1));
+    assert!(!may([0; 3], 0, [9, 0, 0], When::Beside, SUITE));
+    // A suite that waits goes before single runs; what needs the machine goes before both.
+    assert!(!may([2, 0, 0], 1, [9, 0, 0], When::Beside, 1));
+    assert!(may([2, 0, 0], 1, [8, 0, 0], When::Beside, SUITE));
+    assert!(!may([1, 1, 0], 0, [1, 0, 0], When::Beside, 1));
+    assert!(!may([0, 1, 0], 0, [1, 0, 0], When::Alone, 1));
+    assert!(may([1, 1, 0], 0, [0; 3], When::Alone, 1));
+    // Nothing begins beside what has the machine, and the last wait for all others.
+    assert!(!may([1, 0, 0], 0, [0, 1, 0], When::Beside, 1));
+    assert!(!may([1, 0, 1], 0, [0; 3], When::Last, 1));
+    assert!(!may([0, 0, 1], 0, [1, 0, 0], When::Last, 1));
+    assert!(may([0, 0, 1], 0, [0, 0, 1], When::Last, 1));
+    assert!(!may([0, 0, 1], 0, [0, 0, 2], When::Last, 1));
+}
