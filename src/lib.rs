@@ -26,7 +26,7 @@ mod play;
 
 pub use gauntlet_harness::broker::BrokerSpec;
 pub use gauntlet_harness::subject::{Job, Promises, Refused, Subject};
-pub use gauntlet_harness::verdict::Verdict;
+pub use gauntlet_judge::verdict::Verdict;
 pub use gauntlet_network::Seed;
 pub use play::{Outcome, Play, PlayError, scenario};
 

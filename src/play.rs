@@ -7,12 +7,12 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use gauntlet_harness::broker::BrokerSpec;
-use gauntlet_harness::report::summary::{self, Detail, Told};
-use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Promises, Subject, SubjectSpec};
 use gauntlet_harness::suite::{Options, PlannedRun, RunOutcome, RunReport, SuiteError, run_suite};
-use gauntlet_harness::verdict::Verdict;
 use gauntlet_harness::{limits, starvation};
+use gauntlet_judge::report::summary::{self, Detail, Told};
+use gauntlet_judge::scenario::Scenario;
+use gauntlet_judge::verdict::Verdict;
 use gauntlet_network::Seed;
 use gauntlet_scenarios::SelectError;
 use tokio::sync::{RwLock, RwLockWriteGuard};

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use console::Style;
-use gauntlet_harness::report::summary;
 use gauntlet_harness::suite::{RunReport, SuiteEvent};
-use gauntlet_harness::verdict::Verdict;
+use gauntlet_judge::report::summary;
+use gauntlet_judge::verdict::Verdict;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Shows what runs, and keeps a line for what is over.

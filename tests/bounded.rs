@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gauntlet_harness::broker::{Broker, BrokerSpec};
-use gauntlet_harness::history::What;
-use gauntlet_harness::judge::judge;
 use gauntlet_harness::mutants;
 use gauntlet_harness::network::Network;
-use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run_within};
 use gauntlet_harness::subject::{SubjectSpec, reference};
-use gauntlet_harness::verdict::{Outcome, Verdict};
+use gauntlet_judge::history::What;
+use gauntlet_judge::judgement::judge;
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::verdict::{Outcome, Verdict};
 use gauntlet_network::Seed;
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;

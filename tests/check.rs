@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use gauntlet_harness::history::{History, What};
-use gauntlet_harness::judge::{judge, load};
-use gauntlet_harness::verdict::Verdict;
+use gauntlet_judge::history::{History, What};
+use gauntlet_judge::judgement::{judge, load};
+use gauntlet_judge::verdict::Verdict;
 
 use crate::support::command_passed;
 use crate::support::turns::{When, turn};

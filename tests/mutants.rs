@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use gauntlet_harness::judge::Judgement;
 use gauntlet_harness::mutants::{INNOCENTS, MUTANTS, control};
-use gauntlet_harness::scenario::Scenario;
-use gauntlet_harness::verdict::{Outcome, Verdict};
+use gauntlet_judge::judgement::Judgement;
+use gauntlet_judge::scenario::Scenario;
+use gauntlet_judge::verdict::{Outcome, Verdict};
 
 use crate::support::{explain, play, play_until};
 

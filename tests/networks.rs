@@ -2,8 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use gauntlet_harness::history::What;
-use gauntlet_harness::judge::load;
+use gauntlet_judge::history::What;
+use gauntlet_judge::judgement::load;
 
 use crate::support::turns::suite;
 use crate::support::{broker, skip};

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gauntlet_harness::judge::{Judgement, judge, load};
 use gauntlet_harness::subject::process::CONTRACT;
-use gauntlet_harness::verdict::{Finding, Outcome};
+use gauntlet_judge::judgement::{Judgement, judge, load};
+use gauntlet_judge::verdict::{Finding, Outcome};
 use rstest::rstest;
 use tempfile::TempDir;
 

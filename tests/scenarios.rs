@@ -2,9 +2,9 @@
 //!
 //! Not here: those that take a broker down (`alone`).
 
-use gauntlet_harness::history::What;
 use gauntlet_harness::subject::reference;
-use gauntlet_harness::verdict::Verdict;
+use gauntlet_judge::history::What;
+use gauntlet_judge::verdict::Verdict;
 use rstest::rstest;
 
 use crate::support::story::story;

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use gauntlet_harness::judge::{judge, load};
-use gauntlet_harness::verdict::{Outcome, Verdict};
+use gauntlet_judge::judgement::{judge, load};
+use gauntlet_judge::verdict::{Outcome, Verdict};
 use rstest::rstest;
 
 use crate::support::RUNTIME;

@@ -1,8 +1,8 @@
 //! What people read, as snapshots: the wire of one run around a reset, redacted at fixed width.
 
-use gauntlet_harness::history::{History, What};
-use gauntlet_harness::report::trace::render;
 use gauntlet_harness::subject::reference;
+use gauntlet_judge::history::{History, What};
+use gauntlet_judge::report::trace::render;
 use gauntlet_network::{Direction, End};
 
 use crate::support::play;

@@ -22,7 +22,9 @@
 //! - The management API has no user interface, counts no rates, and leaves out what this broker does not have.
 //! - Tables nested deeper than 64 levels are malformed.
 
-pub mod wire;
+pub use gauntlet_amqp::codec as wire;
+
+mod refuse;
 
 pub mod model;
 

@@ -1,13 +1,14 @@
 //! The harness's own AMQP session, straight to the broker, behind no fault: it lays out the topology
 //! before a run and counts what is left after it.
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::history::ledger::{Ledger, parse_id};
+use gauntlet_judge::scenario::Queue;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 
-use crate::history::ledger::{Ledger, parse_id};
-use crate::history::{Recorder, What};
-use crate::scenario::Queue;
+use crate::recorder::Recorder;
 
 fn not_found(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(e) if e.get_id() == 404)

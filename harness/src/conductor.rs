@@ -11,18 +11,19 @@ mod toxiproxy;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_judge::history::ledger::{Ledger, Settle};
+use gauntlet_judge::history::{Moment, Phase, What};
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::scenario::{Step, Trigger, describe};
 use gauntlet_network::{Edge, Fault, FaultId, Injection, Link, Point, Side};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backstage::BackstageError;
 use crate::broker::{Broker, BrokerError, BrokerFault};
-use crate::history::ledger::{Ledger, Settle};
-use crate::history::{Moment, Phase, Progress, Recorder, What};
 use crate::network::{NetworkError, Path, toxic};
-use crate::plan::Plan;
 use crate::probe::Probe;
-use crate::scenario::{Step, Trigger, describe};
+use crate::recorder::{Progress, Recorder};
 use crate::subject::process::Fleet;
 use crate::tap::StepTap;
 use crate::workload::Publisher;
@@ -429,10 +430,10 @@ fn recovered(l: &Ledger) -> Progress {
     let Some(usable) = l.steps.values().flat_map(|s| &s.usable).max() else {
         return Progress::Done;
     };
-    let since = |h: &crate::history::ledger::Handling| {
+    let since = |h: &gauntlet_judge::history::ledger::Handling| {
         h.start >= *usable && h.end.is_some_and(|(_, ok)| ok)
     };
-    let acked = |e: &crate::history::ledger::Epoch| {
+    let acked = |e: &gauntlet_judge::history::ledger::Epoch| {
         e.settlements.iter().any(|s| s.at_client >= *usable && s.kind == Settle::Ack)
     };
     let handled = match l.reports {

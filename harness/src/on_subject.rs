@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::scenario::{Step, SubjectFault, Trigger, describe};
 use gauntlet_network::Fault;
 use tokio::time::Instant;
 
 use crate::conductor::{ConductError, Conductor, fired_times};
-use crate::history::{Progress, What};
-use crate::scenario::{Step, SubjectFault, Trigger, describe};
+use crate::recorder::Progress;
 use crate::subject::process::Fleet;
 
 /// How long a subject is stopped in its tracks, where the step does not say.

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use gauntlet_judge::history::ledger::Ledger;
+use gauntlet_judge::history::{Moment, What};
 use tokio::time::Instant;
 
 use crate::backstage::OWN_NAME;
 use crate::broker::{Broker, BrokerError, ConnectionInfo};
-use crate::history::ledger::Ledger;
-use crate::history::{Moment, Recorder, What};
+use crate::recorder::Recorder;
 use crate::subject::{Holder, Resources, count};
 
 /// Between two questions to the broker about the same thing.

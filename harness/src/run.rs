@@ -1,6 +1,6 @@
 //! One run, as a straight line: environment, subject, phases, history.
 //!
-//! Owns the order of the phases and their bounds. It records; it judges nothing ([`crate::checkers`]),
+//! Owns the order of the phases and their bounds. It records; it judges nothing ([`gauntlet_judge::checkers`]),
 //! and it plays no fault itself ([`crate::conductor`]).
 
 mod bounds;
@@ -15,6 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_judge::history::ledger::{self, Ledger};
+use gauntlet_judge::history::{History, Moment, Phase, SubjectEnd, Waiter, What};
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::preflight::is_preflight;
+use gauntlet_judge::scenario::{Ends, Trigger};
 use gauntlet_network::{Link, Seed};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,13 +28,9 @@ use tokio_util::sync::CancellationToken;
 use crate::backstage::AdminSession;
 use crate::broker::Broker;
 use crate::conductor::{Conductor, alive, caught_up, quiet};
-use crate::history::ledger::{self, Ledger};
-use crate::history::{History, Moment, Phase, Progress, Recorder, SubjectEnd, Waiter, What};
 use crate::network::{self, Network};
-use crate::plan::Plan;
-use crate::preflight::is_preflight;
 use crate::probe::{ASK_AGAIN, Holds, Probe};
-use crate::scenario::{Ends, Trigger};
+use crate::recorder::{Progress, Recorder};
 use crate::starvation;
 use crate::subject::process::{self, Answers};
 use crate::subject::{AmqpUrl, Host, Job, Promises, SubjectSpec, Work};
@@ -39,7 +40,6 @@ use crate::workload::Publisher;
 
 pub use bounds::upper_bound;
 pub use error::RunError;
-pub use start::trouble;
 
 /// After the subject's end the link is watched for connections that should not come: for as long as its delays between
 /// attempts grow, where it promises them, within these bounds. A longer one would cost every run more than it finds.

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gauntlet_judge::history::{Waiter, What};
 use tokio_util::sync::CancellationToken;
 
-use crate::history::{Recorder, Waiter, What};
+use crate::recorder::Recorder;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(100);

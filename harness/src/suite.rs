@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gauntlet_judge::judgement::{Judgement, judge};
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::scenario::Scenario;
+use gauntlet_judge::verdict::Verdict;
 use gauntlet_network::Seed;
 use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
@@ -19,17 +23,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError, BrokerSpec, RunId};
-use crate::history::History;
-use crate::judge::{Judgement, judge};
 use crate::network::{Network, NetworkSpec};
-use crate::plan::Plan;
 use crate::run::{Environment, RunError, run, upper_bound};
-use crate::scenario::Scenario;
 use crate::subject::{SubjectSpec, process};
-use crate::verdict::Verdict;
 
 pub use error::SuiteError;
 pub use first::longest;
+pub use gauntlet_judge::outcome::{Played, RunOutcome, RunReport, exit_code};
 use out::{remove_empty, try_out};
 
 /// What a run takes beside its phases, at most: its virtual host, its link, what is counted at the end.
@@ -149,80 +149,6 @@ pub enum SuiteEvent {
         /// Its report.
         report: Arc<RunReport>,
     },
-}
-
-/// One scenario's outcome.
-#[derive(Clone, Debug)]
-pub struct RunReport {
-    /// Its name.
-    pub scenario: String,
-    /// Its title.
-    pub title: String,
-    /// The consumer's name.
-    pub subject: String,
-    /// Where its plan and history are.
-    pub dir: Option<PathBuf>,
-    /// How long it ran.
-    pub took: Duration,
-    /// What came of it.
-    pub outcome: RunOutcome,
-}
-
-/// What came of a scenario.
-#[derive(Clone, Debug)]
-pub enum RunOutcome {
-    /// It was played and judged.
-    Judged(Box<Played>),
-    /// It does not apply here.
-    Skipped(String),
-    /// The environment failed under it; nothing is said of the subject.
-    Broken(String),
-    /// The suite was told to halt before it was over, or before it began.
-    Interrupted,
-    /// It was not played, for the subject did not pass its preflight: this one.
-    NotPlayed(Arc<RunReport>),
-}
-
-/// A played scenario.
-#[derive(Clone, Debug)]
-pub struct Played {
-    /// Its plan.
-    pub plan: Plan,
-    /// Its history; after a pass in a suite only who else came (the whole of it is on disk).
-    pub history: History,
-    /// The verdict.
-    pub judgement: Judgement,
-}
-
-impl RunReport {
-    /// The verdict, when there is one.
-    pub fn verdict(&self) -> Option<Verdict> {
-        match &self.outcome {
-            RunOutcome::Judged(played) => Some(played.judgement.verdict),
-            RunOutcome::NotPlayed(preflight) => preflight.verdict(),
-            _ => None,
-        }
-    }
-
-    fn is_broken(&self) -> bool {
-        match &self.outcome {
-            RunOutcome::Broken(_) => true,
-            RunOutcome::NotPlayed(preflight) => preflight.is_broken(),
-            _ => false,
-        }
-    }
-}
-
-/// The exit code of a suite: the worst verdict, or what kept it from having one.
-pub fn exit_code(reports: &[Arc<RunReport>]) -> u8 {
-    let verdicts: Vec<Verdict> = reports.iter().filter_map(|r| r.verdict()).collect();
-    let broken = reports.iter().any(|r| r.is_broken());
-    match (verdicts.contains(&Verdict::Fail), broken, verdicts.is_empty()) {
-        (true, _, _) => Verdict::Fail.exit_code(),
-        (false, true, _) => 3,
-        (false, false, true) => 4,
-        (false, false, false) => Verdict::merge(verdicts).exit_code(),
-    }
 }
 
 type OnEvent = Arc<dyn Fn(SuiteEvent) + Send + Sync>;
@@ -409,7 +335,7 @@ impl Shared {
         alone: bool,
         own: Option<&mut Option<Arc<Broker>>>,
     ) -> Result<Environment, RunOrSkip> {
-        if let Some(why) = scenario.refused_by(&self.options.broker) {
+        if let Some(why) = scenario.refused_by(self.options.broker.kind()) {
             return Err(RunOrSkip::Skip(why));
         }
         let broker = match (&self.options.broker, own) {

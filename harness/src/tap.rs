@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use gauntlet_judge::history::{Ending, Owner, What};
 use gauntlet_network::{self as network, Args, CloseKind, Direction, End, FaultId, Item, Tap};
 
-use crate::history::{Ending, Owner, Recorder, What};
+use crate::recorder::Recorder;
 use crate::whose::Whose;
 
 /// The tap on the link between the subject and the broker.

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::scenario::Workload;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::watch;
@@ -14,8 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backstage;
-use crate::history::{Recorder, What};
-use crate::scenario::Workload;
+use crate::recorder::Recorder;
 
 /// Confirms awaited at a time.
 const WINDOW: usize = 256;

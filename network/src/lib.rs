@@ -6,24 +6,16 @@
 //! `basic.deliver`"); when [`Link::inject`] returns, the next byte is subject to it. A [`Tap`]
 //! hears what crossed either end, frame by frame, and everything the link did.
 //!
-//! The modules, in reading order: who is who on the wire ([`mod@wire`]), chance that replays
-//! ([`mod@seed`]), what the bytes say ([`amqp`]), what is told about them ([`mod@event`]), what can
-//! go wrong ([`mod@fault`]), the link that joins them ([`mod@link`]), and a Toxiproxy server over links
-//! (`toxiproxy`, behind the feature of that name, which is on by default).
+//! What the bytes say is `gauntlet-amqp`'s, what can go wrong is `gauntlet-faults`', as data. Here, in reading order: how
+//! faults are played ([`mod@fault`]), the link that joins all ([`mod@link`]), and a Toxiproxy server over links (`toxiproxy`,
+//! behind the feature of that name, which is on by default).
 //!
 //! It knows nothing of brokers, consumers, or verdicts.
 
-pub mod wire;
-
-pub mod seed;
-
 mod address;
 
-pub mod amqp;
-
-mod serde_duration;
-
-pub mod event;
+pub use gauntlet_amqp as amqp;
+pub use gauntlet_faults::{event, seed, wire};
 
 pub mod fault;
 

@@ -3,7 +3,7 @@
 //! The files are compiled in, so that the binary needs nothing beside it. A scenario's failure story
 //! is the comment on top of its file.
 
-use gauntlet_harness::scenario::{Scenario, ScenarioError, nearest, parse};
+use gauntlet_judge::scenario::{Scenario, ScenarioError, nearest, parse};
 
 /// A suite: a name, and its scenarios in the order they are reported.
 pub struct Suite {

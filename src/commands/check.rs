@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gauntlet_harness::preflight::is_preflight;
-use gauntlet_harness::report::groups::{groups, told_of};
-use gauntlet_harness::report::hints::hints;
-use gauntlet_harness::report::strangers::strangers;
-use gauntlet_harness::report::summary::{self, Detail};
-use gauntlet_harness::saved::Saved;
 use gauntlet_harness::suite::{Played, RunOutcome, RunReport, exit_code};
-use gauntlet_harness::verdict::Verdict;
+use gauntlet_judge::preflight::is_preflight;
+use gauntlet_judge::report::groups::{groups, told_of};
+use gauntlet_judge::report::hints::hints;
+use gauntlet_judge::report::strangers::strangers;
+use gauntlet_judge::report::summary::{self, Detail};
+use gauntlet_judge::saved::Saved;
+use gauntlet_judge::verdict::Verdict;
 
 use super::{Failure, say};
 use crate::args::{Check, flags_of};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gauntlet_harness::broker::RunId;
-use gauntlet_harness::report::league::{Cell, League};
-use gauntlet_harness::report::summary;
-use gauntlet_harness::scenario::nearest_hint;
 use gauntlet_harness::subject::{Program, Promised, Promises, SubjectSpec};
 use gauntlet_harness::suite::{Options, PlannedRun, RunOutcome, SuiteEvent, run_suite};
+use gauntlet_judge::report::league::{Cell, League};
+use gauntlet_judge::report::summary;
+use gauntlet_judge::scenario::nearest_hint;
 use gauntlet_network::Seed;
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
 //! `gauntlet list`: the catalogues.
 
-use gauntlet_harness::broker::{self, fault::Needs};
-use gauntlet_harness::checkers::CHECKERS;
 use gauntlet_harness::mutants::{INNOCENTS, MUTANTS};
+use gauntlet_judge::broker_fault::{self, Needs};
+use gauntlet_judge::checkers::CHECKERS;
 use gauntlet_network::fault::CATALOGUE;
 use gauntlet_scenarios::{SUITES, Suite};
 
@@ -45,7 +45,7 @@ pub fn execute(list: &List) -> Result<u8, Failure> {
     }
     if wanted(Listed::Faults) {
         say("faults of the broker");
-        for fault in broker::fault::CATALOGUE {
+        for fault in broker_fault::CATALOGUE {
             let only = match fault.needs {
                 Needs::Access => "",
                 Needs::Control => " (a broker of our own)",

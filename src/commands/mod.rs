@@ -16,10 +16,10 @@ use std::time::Duration;
 use gauntlet_harness::broker::{BrokerSpec, available, choose};
 use gauntlet_harness::mutants as catalogue;
 use gauntlet_harness::network::NetworkSpec;
-use gauntlet_harness::report::summary::{Detail, Told, alike, details, line};
-use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::subject::{SubjectSpec, reference};
 use gauntlet_harness::suite::{PlannedRun, Played, RunOutcome, RunReport};
+use gauntlet_judge::report::summary::{Detail, Told, alike, details, line};
+use gauntlet_judge::scenario::nearest;
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gauntlet_harness::mutants::{MUTANTS, Mutant, find};
-use gauntlet_harness::report::summary;
-use gauntlet_harness::scenario::nearest;
 use gauntlet_harness::suite::{Options, PlannedRun, RunOutcome, RunReport, run_suite};
-use gauntlet_harness::verdict::{Finding, Outcome};
+use gauntlet_judge::report::summary;
+use gauntlet_judge::scenario::nearest;
+use gauntlet_judge::verdict::{Finding, Outcome};
 use gauntlet_network::Seed;
 
 use super::{Failure, apart, broker, network, runtime, say};

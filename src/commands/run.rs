@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use gauntlet_harness::broker::{BrokerSpec, RunId};
 use gauntlet_harness::network::NetworkSpec;
-use gauntlet_harness::report::groups::{groups, told_of};
-use gauntlet_harness::report::hints::hints;
-use gauntlet_harness::report::strangers::strangers;
-use gauntlet_harness::report::summary::{self, Detail};
-use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::subject::{Program, SubjectSpec};
 use gauntlet_harness::suite::{
     Options, PlannedRun, Played, RunOutcome, RunReport, SuiteError, exit_code, longest, run_suite,
 };
-use gauntlet_harness::verdict::Outcome;
+use gauntlet_judge::report::groups::{groups, told_of};
+use gauntlet_judge::report::hints::hints;
+use gauntlet_judge::report::strangers::strangers;
+use gauntlet_judge::report::summary::{self, Detail};
+use gauntlet_judge::scenario::Scenario;
+use gauntlet_judge::verdict::Outcome;
 use gauntlet_network::Seed;
 
 use super::{Failure, apart, broker, network, runtime, say, subject};
@@ -221,7 +221,7 @@ fn repeat(
         other => format!("--network {other} "),
     };
     // A preflight comes with any scenarios.
-    let names = match report.scenario == gauntlet_harness::preflight::NAME {
+    let names = match report.scenario == gauntlet_judge::preflight::NAME {
         true => run.names.join(" "),
         false => report.scenario.clone(),
     };

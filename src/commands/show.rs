@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use gauntlet_harness::checkers::CHECKERS;
-use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::upper_bound;
-use gauntlet_harness::scenario::{Scenario, describe};
 use gauntlet_harness::subject::Promises;
+use gauntlet_judge::checkers::CHECKERS;
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::scenario::{Scenario, describe};
 use gauntlet_network::Seed;
 
 use super::{Failure, list, rounded, say};

@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use gauntlet_harness::broker::{Broker, BrokerSpec, RunId};
-use gauntlet_harness::judge::{Judgement, judge, load};
 use gauntlet_harness::network::Network;
-use gauntlet_harness::plan::Plan;
 use gauntlet_harness::run::{Environment, run};
-use gauntlet_harness::scenario::Scenario;
 use gauntlet_harness::starvation;
 use gauntlet_harness::subject::SubjectSpec;
 use gauntlet_harness::suite::Played;
+use gauntlet_judge::judgement::{Judgement, judge, load};
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::scenario::Scenario;
 use gauntlet_network::Seed;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,7 @@ fn play_once(
     when: When,
 ) -> Option<Played> {
     let spec: BrokerSpec = kind.parse().expect("a kind of broker");
-    if scenario.refused_by(&spec).is_some() {
+    if scenario.refused_by(spec.kind()).is_some() {
         return None;
     }
     let embedded = kind == "embedded";
@@ -226,8 +226,8 @@ fn play_apart(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
 
 /// The report of a run that did not come out as wanted.
 pub fn explain(played: &Played) -> String {
-    use gauntlet_harness::report::summary::{Detail, Told, details};
     use gauntlet_harness::suite::{RunOutcome, RunReport};
+    use gauntlet_judge::report::summary::{Detail, Told, details};
     let report = RunReport {
         scenario: played.plan.scenario.name.clone(),
         title: played.plan.scenario.title.clone(),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauntlet_harness::history::{History, What};
+use gauntlet_judge::history::{History, What};
 use gauntlet_network::{Direction, End};
 
 /// A connection: what was said on its channel 0, then on each other channel, alike channels once.

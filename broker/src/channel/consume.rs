@@ -8,7 +8,7 @@ use crate::model::queue::stream::Filter;
 use crate::model::queue::{Consumer, consuming};
 use crate::model::user::Access;
 use crate::model::{ConsumerId, Name, queue_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::method::Consume;
 use crate::wire::{AmqpError, Reply};
 

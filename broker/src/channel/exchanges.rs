@@ -5,7 +5,7 @@ use crate::core::{ChannelId, Core};
 use crate::model::exchange::{BindingKey, Exchange, Kind, Target};
 use crate::model::user::Access;
 use crate::model::{Name, exchange_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::method::{Bind, ExchangeDeclare};
 use crate::wire::{AmqpError, Reply, Table};
 

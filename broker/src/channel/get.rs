@@ -5,7 +5,7 @@ use crate::core::{ChannelId, Core};
 use crate::faults::Direction;
 use crate::model::queue_in;
 use crate::model::user::Access;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::reply::Content;
 use crate::wire::{AmqpError, Reply, Value};
 

@@ -23,7 +23,7 @@ use crate::core::{ChannelId, Core};
 use crate::model::queue::Ready;
 use crate::model::user::Access;
 use crate::model::{ConsumerId, Name, QueueId, exchange_in, queue_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Method, MethodId, Reply};
 
 pub(crate) use publish::{Body, Publish};

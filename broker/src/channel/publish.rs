@@ -10,7 +10,7 @@ use crate::faults::Direction;
 use crate::model::message::{Message, compact};
 use crate::model::user::Access;
 use crate::model::{Name, QueueId, exchange_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::frame::Kind;
 use crate::wire::reply::Content as ContentReply;
 use crate::wire::{AmqpError, Code, Method, MethodId, Reply};

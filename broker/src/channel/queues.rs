@@ -7,7 +7,7 @@ use crate::model::exchange::Target;
 use crate::model::queue::{Flags, arguments};
 use crate::model::user::Access;
 use crate::model::{Name, QueueId, exchange_in, queue_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::method::{Bind, QueueDeclare};
 use crate::wire::{AmqpError, Reply};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Channel, Unacked};
 use crate::core::{ChannelId, Core};
 use crate::model::QueueId;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Reply};
 
 impl Channel {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Unacked;
 use crate::core::{ChannelId, Core};
 use crate::model::message::Message;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Reply};
 
 /// How a delivery was settled.

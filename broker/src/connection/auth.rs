@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::model::Name;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Code, Value, erlang_binary, table};
 
 impl Core {

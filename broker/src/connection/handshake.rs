@@ -4,7 +4,7 @@ use super::{Capabilities, State};
 use crate::core::timers::Timer;
 use crate::core::{ChannelId, ConnectionId, Core, How};
 use crate::look::events::Event;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::frame::FRAME_MIN;
 use crate::wire::{AmqpError, Code, Method, Reply, Table, Value};
 

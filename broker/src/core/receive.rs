@@ -8,7 +8,7 @@ use crate::connection::State;
 use crate::core::send::HELD_MOST;
 use crate::faults::Direction;
 use crate::look::events::Event;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::frame::{self, HEADER, Kind, OVERHEAD, Split};
 use crate::wire::read::Malformed;
 use crate::wire::{AmqpError, Code, Method, MethodId, Reply, method};

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::message::Message;
 use super::queue::arguments::{equivalent, text_or_none};
 use super::{Name, exchange_in, same, topic};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Table, Value};
 
 /// The types of exchange that RabbitMQ has without plugins.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::Name;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Props, Table, Value, props};
 
 /// Ten years: RabbitMQ takes no longer times.

@@ -23,7 +23,7 @@ use queue::{Flags, Queue};
 use user::Users;
 use vhost::VHost;
 
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Table, Value};
 
 /// A name: of a virtual host, an exchange, a queue, a user, or a routing key.

@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 pub use available::{available, choose};
 pub use error::BrokerError;
-pub use fault::BrokerFault;
+pub use gauntlet_judge::broker_fault::BrokerFault;
 pub use look::{ChannelInfo, ConnectionInfo, ConsumerInfo, Look, QueueInfo};
 pub use owner::RunId;
 pub(crate) use owner::{is_of_the_dead, owned};

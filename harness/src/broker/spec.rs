@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use gauntlet_consumer::redact;
+use gauntlet_judge::broker_fault::BrokerKind;
 
 use super::BrokerError;
 use super::url::{AmqpUrl, ManagementUrl};
@@ -44,6 +45,16 @@ pub enum BrokerSpec {
 impl BrokerSpec {
     /// How a broker is named, for `--help` and for errors.
     pub const SYNTAX: &str = "embedded, auto, container[:IMAGE[:TAG]], local[:PATH] or amqp://USER:PASSWORD@HOST:PORT[,http://[USER:PASSWORD@]MANAGEMENT:PORT]";
+
+    /// Which kind it is. `auto` is RabbitMQ of this machine, in a container or not.
+    pub fn kind(&self) -> BrokerKind {
+        match self {
+            BrokerSpec::Embedded => BrokerKind::Embedded,
+            BrokerSpec::Auto | BrokerSpec::Container { .. } => BrokerKind::Container,
+            BrokerSpec::Local { .. } => BrokerKind::Local,
+            BrokerSpec::External { .. } => BrokerKind::External,
+        }
+    }
 
     /// As it would be written, passwords and all.
     pub fn in_full(&self) -> String {

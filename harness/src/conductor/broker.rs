@@ -6,15 +6,16 @@
 use std::time::Duration;
 
 use gauntlet_broker::faults::{ReplyRule, Withheld};
+use gauntlet_judge::history::What;
+use gauntlet_judge::history::ledger::Ledger;
+use gauntlet_judge::scenario::{Step, Trigger, describe};
 use gauntlet_network::{Fault, FaultId, Injection, Point};
 use tokio::time::Instant;
 
 use super::{ConductError, Conductor, alive, fired_times, trigger_bound};
 use crate::backstage::AdminSession;
 use crate::broker::{Broker, BrokerError, BrokerFault, Restart};
-use crate::history::ledger::Ledger;
-use crate::history::{Progress, What};
-use crate::scenario::{Step, Trigger, describe};
+use crate::recorder::Progress;
 
 impl Conductor<'_> {
     pub(super) async fn on_broker(

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::ledger::{Ledger, Mark};
+use gauntlet_judge::plan::Plan;
+
 use super::{Conductor, TRIGGER_BOUND, alive, recovered};
-use crate::history::Progress;
-use crate::history::ledger::{Ledger, Mark};
-use crate::plan::Plan;
+use crate::recorder::Progress;
 
 /// At least so long, beyond its bound, a recovery is awaited: a late one can then be told from none at all.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ pub fn trigger_bound(plan: &Plan) -> Duration {
 }
 
 impl Conductor<'_> {
-    /// Waits like [`Recorder::until`](crate::history::Recorder::until), and not once the subject has ended or its
+    /// Waits like [`Recorder::until`](gauntlet_judge::history::Recorder::until), and not once the subject has ended or its
     /// recovery is overdue.
     pub(crate) async fn until(
         &self,
@@ -92,8 +93,9 @@ impl Conductor<'_> {
         }
         let usable = l.steps.values().flat_map(|s| &s.usable).max().copied()?;
         let later = |mark: Option<&Mark>| mark.is_some_and(|mark| *mark > usable);
-        let faulted =
-            |s: &crate::history::ledger::Step| later(s.injected.as_ref()) || later(s.fired.last());
+        let faulted = |s: &gauntlet_judge::history::ledger::Step| {
+            later(s.injected.as_ref()) || later(s.fired.last())
+        };
         let works = !l.undone().is_empty() || !l.unsettled.is_empty();
         let waits = works
             && l.subject_ended.is_none()

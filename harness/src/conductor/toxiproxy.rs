@@ -3,13 +3,13 @@
 //! Toxiproxy does not say what a toxic did. What the link hears at its far end does: from the moment a toxic is read
 //! back, a byte handed to Toxiproxy or coming from it has passed the toxic on that stream.
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::scenario::{Step, describe};
 use gauntlet_network::Direction;
 
 use super::{ConductError, Conductor, InForce};
-use crate::history::What;
 use crate::network::Path;
 use crate::network::toxic::{Stream, Toxic};
-use crate::scenario::{Step, describe};
 
 /// A step's toxics, in force.
 pub struct Toxics {

@@ -380,8 +380,9 @@ pub const MUTANTS: &[Mutant] = &[
 mod tests {
     use std::collections::BTreeSet;
 
+    use gauntlet_judge::checkers::CHECKERS;
+
     use super::*;
-    use crate::checkers::CHECKERS;
 
     #[test]
     fn names_are_unique_and_lead_to_their_mutants() {

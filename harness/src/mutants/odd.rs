@@ -74,7 +74,7 @@ pub(super) async fn take(
     delivery: &Delivery,
 ) -> Result<bool, Error> {
     let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
-    let number = id.as_deref().and_then(crate::history::ledger::parse_id);
+    let number = id.as_deref().and_then(gauntlet_judge::history::ledger::parse_id);
     let chosen = number.is_some_and(|n| n % ONE_IN == 1);
     let copied = delivery.properties.headers().as_ref().is_some_and(|h| h.contains_key("copy"));
     let odd = match worker.defect() {

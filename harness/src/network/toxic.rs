@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gauntlet_network::{CloseKind, Direction, Fault};
 
-use crate::scenario::{Step, Trigger};
+use gauntlet_judge::scenario::{Step, Trigger};
 
 /// A direction of Toxiproxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn millis(duration: Duration) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario;
+    use gauntlet_judge::scenario;
 
     fn step(words: &str) -> Option<Vec<Toxic>> {
         let text = format!("# A tale.\ntitle = \"t\"\ndecides = []\n[[step]]\n{words}\n");

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::plan::Plan;
+use gauntlet_judge::scenario::{Ends, Step, SubjectFault, Trigger};
+
 use crate::broker::BrokerFault;
 use crate::conductor::{ATTEMPT_GRACE, patience, trigger_bound};
-use crate::plan::Plan;
-use crate::scenario::{Ends, Step, SubjectFault, Trigger};
 
 /// The subject must consume, with nothing in its way, within this.
 const START: Duration = Duration::from_secs(10);
@@ -131,8 +132,9 @@ fn step(plan: &Plan, step: &Step) -> Duration {
 mod tests {
     use gauntlet_network::Seed;
 
+    use gauntlet_judge::scenario::parse;
+
     use super::*;
-    use crate::scenario::parse;
     use crate::subject::Promises;
 
     fn plan(steps: &str, promises: &Promises) -> Plan {

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::Moment;
+use gauntlet_judge::history::ledger::Ledger;
+
 use super::bounds::FIGURES;
 use super::{RunError, Stage};
 use crate::conductor::alive;
-use crate::history::ledger::Ledger;
-use crate::history::{Moment, Progress};
 use crate::probe::Holds;
+use crate::recorder::Progress;
 
 /// A copy of a message that waits in a queue of the subject's own may take so long to come back.
 const COPIES_RETURN: Duration = Duration::from_secs(5);

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::plan::{Plan, digest};
+
 use super::RunError;
-use crate::history::{Recorder, What};
-use crate::plan::{Plan, digest};
+use crate::recorder::Recorder;
 
 /// The directory of a run, with its plan; the history that is streamed to it names that plan. Or one in memory alone.
 pub(super) fn open(plan: &Plan, dir: Option<&Path>) -> Result<Recorder, RunError> {

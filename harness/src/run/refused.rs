@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::ledger::Ledger;
+
 use super::{Stage, bounds};
 use crate::conductor::alive;
-use crate::history::Progress;
-use crate::history::ledger::Ledger;
+use crate::recorder::Progress;
 use crate::subject::{Host, Refused};
 
 /// A subject that is refused and keeps trying is watched for this long from its first refusal on.

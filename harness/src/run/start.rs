@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use gauntlet_network::End;
+use gauntlet_judge::history::ledger::{Ledger, Mark};
+use gauntlet_judge::history::{Moment, Phase, What};
+use gauntlet_judge::preflight::trouble;
 
 use super::{RunError, Stage, bounds};
 use crate::conductor::alive;
-use crate::history::ledger::{Ledger, Mark};
-use crate::history::{Moment, Phase, Progress, What};
+use crate::recorder::Progress;
 use crate::subject::Host;
 
 /// Messages handled before the first fault (fewer when the workload is smaller).
@@ -124,29 +125,4 @@ fn sign(l: &Ledger, queue: &str) -> Option<(Mark, Duration, String)> {
     let least = if consumes { ANOTHER_QUEUE } else { GRACE };
     let grace = least.max(2 * Duration::from_nanos(connected.ns));
     Some((at, grace, why))
-}
-
-/// What the broker first refused a subject that does not consume the queue, or what it consumes in its place. Nothing
-/// of one that consumes it, or was delivered anything.
-pub fn trouble(l: &Ledger, queue: &str) -> Option<(Mark, String)> {
-    let consumers = || l.epochs.iter().flat_map(|e| &e.consumers);
-    // An empty name is the queue declared last on the channel.
-    let ours = |asked: &str| asked.is_empty() || asked == queue;
-    if l.delivered > 0 || consumers().any(|c| ours(&c.queue) && c.ok.is_some()) {
-        return None;
-    }
-    let refused = l.connections.values().filter_map(|c| match &c.close {
-        Some((End::Broker, code, text, at)) if *code >= 300 => {
-            Some((*at, format!("the broker refused its connection: {code} {text}")))
-        }
-        _ => None,
-    });
-    let closed = l.epochs.iter().filter_map(|e| {
-        let (code, text, at) = e.refused.as_ref()?;
-        Some((*at, format!("the broker closed its channel: {code} {text}")))
-    });
-    let elsewhere = consumers().filter(|c| !ours(&c.queue)).filter_map(|c| {
-        Some((c.ok?, format!("it consumes the queue `{}`, and not `{queue}`", c.queue)))
-    });
-    refused.chain(closed).chain(elsewhere).min_by_key(|(at, _)| *at)
 }

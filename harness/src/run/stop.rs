@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::{Phase, SubjectEnd, What};
+
 use super::{Stage, bounds};
-use crate::history::{Phase, SubjectEnd, What};
 use crate::subject::Host;
 
 impl Stage<'_> {

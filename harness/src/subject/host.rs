@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::inside::Inside;
 use super::process::{Fleet, Stage};
 use super::{Job, Kind, Resources, SubjectSpec, count};
-use crate::history::Recorder;
+use crate::recorder::Recorder;
 use crate::tap::Reports;
 
 /// A running subject.

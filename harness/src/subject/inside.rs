@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use gauntlet_judge::history::{SubjectEnd, What};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
 use super::{Job, Subject};
-use crate::history::{Recorder, SubjectEnd, What};
+use crate::recorder::Recorder;
 use crate::starvation::SUBJECT;
 
 /// How long the runtime of an ended subject may take to stop what is left on it.

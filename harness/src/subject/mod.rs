@@ -7,8 +7,6 @@
 mod host;
 mod inside;
 pub mod process;
-mod promised;
-mod promises;
 pub mod reference;
 mod resources;
 mod url;
@@ -19,11 +17,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::scenario::Scenario;
+pub use gauntlet_judge::promised::{Promised, PromisesError};
+pub use gauntlet_judge::promises::{BackoffPromise, HealthPromise, Jitter, Promises, Refused};
+use gauntlet_judge::scenario::Scenario;
 pub use host::{Holder, Host, HostError};
 pub use process::Program;
-pub use promised::{Promised, PromisesError};
-pub use promises::{BackoffPromise, HealthPromise, Jitter, Promises, Refused};
 pub use resources::{Resources, count, count_all};
 pub use url::AmqpUrl;
 pub use work::{Job, Work};

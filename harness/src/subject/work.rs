@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use gauntlet_judge::history::What;
+use gauntlet_judge::history::ledger::parse_id;
+use gauntlet_judge::scenario::Slow;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::ledger::parse_id;
-use crate::history::{Recorder, What};
-use crate::scenario::Slow;
+use crate::recorder::Recorder;
 
 /// A subject's orders.
 #[derive(Clone)]

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use gauntlet_judge::judgement::{judge, load};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin};
 use tokio_util::sync::CancellationToken;
 
 use super::{Apart, PlannedRun, Played, RunOutcome};
 use crate::broker::{BrokerSpec, Mark, RunId, make_root, remove_root_if_empty};
-use crate::judge::{judge, load};
 
 /// One that is told to halt removes what it made within this, or is killed.
 const HALTS: Duration = Duration::from_secs(15);

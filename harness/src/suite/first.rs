@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauntlet_judge::preflight;
+use gauntlet_judge::verdict::Verdict;
+
 use super::{BESIDE, Options, PlannedRun, RunOutcome, RunReport, Shared};
 use crate::broker::BrokerSpec;
-use crate::preflight;
 use crate::run::upper_bound;
-use crate::verdict::Verdict;
 
 /// The longest that these runs can take, the broker's own start left out.
 pub fn longest(planned_runs: &[PlannedRun], options: &Options) -> Duration {

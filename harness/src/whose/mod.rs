@@ -2,7 +2,7 @@
 //!
 //! Owns the roll of the subject's processes and the questions to the system: which socket is at the other end
 //! ([`socket`]), and which process holds it ([`holder`]). What follows from an answer is decided from the history alone
-//! ([`Peers`](crate::history::Peers)).
+//! ([`Peers`](gauntlet_judge::history::Peers)).
 
 mod holder;
 mod socket;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::history::Owner;
+use gauntlet_judge::history::Owner;
 
 /// Processes whose connections came last are asked first.
 const RECENT: usize = 8;

@@ -22,6 +22,7 @@ use std::{
 use rand::RngExt;
 use tokio::sync::mpsc;
 
+use super::play::Play;
 use super::{Active, FaultId, Injection, cut::Cut, effect::Effect, ignore::Ignore};
 use crate::{
     amqp::FrameName,

@@ -49,6 +49,7 @@ use tokio::{
 pub use builder::{Builder, StartError};
 
 use self::{shared::Shared, supervisor::Command};
+use crate::fault::play::Play;
 use crate::{
     event::What,
     fault::{Active, Fault, FaultError, FaultId, Injection},

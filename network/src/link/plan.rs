@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::fault::play::Play;
 use crate::{
     amqp::{FrameName, boundary::Boundary, scanner::identify},
     fault::{

@@ -4,7 +4,7 @@ use super::Flags;
 use super::stream::{NoInterval, interval};
 use crate::model::message::LONGEST;
 use crate::model::queue_in;
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Table, Value};
 
 /// What a classic queue understands.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stream::{NoInterval, Start, interval};
 use super::{Queue, queue_in};
-use crate::wire::error::refuse;
+use crate::refuse::refuse;
 use crate::wire::{AmqpError, Table, Value, erlang};
 
 const PRIORITY: &str = "x-priority";

@@ -12,6 +12,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use gauntlet_judge::history::{Moment, SubjectEnd, Waiter, What};
 use rustix::process::{Pid, Signal};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use super::health::Answers;
 use super::output::Log;
 use super::{Program, group};
 use crate::broker::{Mark, Reaper, RunId};
-use crate::history::{Moment, Recorder, SubjectEnd, Waiter, What};
+use crate::recorder::Recorder;
 use crate::starvation;
 use crate::subject::{Job, Resources, count_all};
 use crate::whose::Whose;

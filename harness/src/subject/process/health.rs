@@ -5,11 +5,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gauntlet_judge::history::{Owner, What};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::history::{Owner, Recorder, What};
+use crate::recorder::Recorder;
 use crate::whose::Whose;
 
 /// Between two questions.

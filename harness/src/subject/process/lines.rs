@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::history::ledger::parse_id;
+use gauntlet_judge::history::ledger::parse_id;
 
 /// A line, understood.
 #[derive(Debug, PartialEq, Eq)]

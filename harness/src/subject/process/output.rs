@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gauntlet_consumer::redact;
+use gauntlet_judge::history::What;
 use tokio::net::unix::pipe::Receiver;
 
 use super::lines::{Line, parse};
-use crate::history::{Recorder, What};
+use crate::recorder::Recorder;
 use crate::subject::url::encode;
 
 /// Longer lines are cut.

@@ -9,6 +9,7 @@ use super::{
     super::{lane::Pipe, shared::Shared},
     Connection,
 };
+use crate::fault::play::Play;
 use crate::{
     fault::{
         FaultId, Kind,
