@@ -139,7 +139,7 @@ impl Play {
         let planned = PlannedRun { scenario, subject_spec, seed: self.seed, dir };
         let options = Options { broker: self.broker.clone(), ..Options::default() };
         let mut reports = run_suite(&[planned], &options, Arc::new(|_| {})).await?;
-        let report = reports.pop().expect("a report for each bout");
+        let report = reports.pop().expect("a report for each run");
         Ok(Outcome { report, seed: self.seed })
     }
 }

@@ -16,12 +16,16 @@ use gauntlet_network::Seed;
 use rstest::rstest;
 use tokio_util::sync::CancellationToken;
 
-use crate::processes::{Ran, gauntlet};
+use crate::processes::{Ran, gauntlet, gauntlet_once};
 use crate::support::{RUN, RUNTIME, explain, play};
 
 /// A shell script through these scenarios; `$CONSUMER` is the reference consumer's program.
 fn script(scenarios: &[&str], script: &str) -> Ran {
-    gauntlet(&[scenarios, &["--", "/bin/sh", "-c", script]].concat(), &[])
+    gauntlet(&worker(scenarios, script), &[])
+}
+
+fn worker<'a>(scenarios: &[&'a str], script: &'a str) -> Vec<&'a str> {
+    [scenarios, &["--", "/bin/sh", "-c", script]].concat()
 }
 
 #[test]
@@ -73,10 +77,9 @@ fn a_run_that_reaches_its_bound_is_cut_short_and_unknown() {
 
 #[test]
 fn a_flood_of_reports_does_not_hold_up_the_link() {
-    let ran = script(&["steady"], "yes 'handled m1' | head -n 5000000 & exec $CONSUMER");
-    let finding = ran.finding("steady", "reports");
-    assert_eq!(finding.outcome, Outcome::Unknown, "{}", finding.summary);
-    assert!(finding.summary.contains("more than can have been"), "{}", finding.summary);
+    let flood = "yes 'handled m1' | head -n 5000000 & exec $CONSUMER";
+    let ran = gauntlet_once(&worker(&["steady"], flood), &[]);
+    ran.expect_in("steady", "reports", Outcome::Unknown, "more than can have been");
     assert!(ran.took < Duration::from_secs(40), "{:?}", ran.took);
 }
 
@@ -98,11 +101,11 @@ fn a_flood_of_reports_does_not_hold_up_the_link() {
     "it did not stop"
 )]
 fn a_preflight_names_the_cause_and_nothing_else_is_played(
-    #[case] worker: &str,
+    #[case] subject: &str,
     #[case] code: i32,
     #[case] cause: &str,
 ) {
-    let ran = script(&["core", "--stops-within", "1s"], worker);
+    let ran = gauntlet_once(&worker(&["core", "--stops-within", "1s"], subject), &[]);
     assert_eq!(ran.code, Some(code), "{}", ran.said);
     assert!(ran.said.contains(cause), "no `{cause}` in:\n{}", ran.said);
     let core = gauntlet_scenarios::select(&["core".to_owned()]).expect("a suite").len();
@@ -140,7 +143,8 @@ fn a_slow_start_is_no_cause() {
 
 #[test]
 fn a_single_scenario_ends_early_for_a_reason_that_shows() {
-    let ran = script(&["steady"], "GAUNTLET_QUEUE=work.dead exec $CONSUMER");
+    let elsewhere = "GAUNTLET_QUEUE=work.dead exec $CONSUMER";
+    let ran = gauntlet_once(&worker(&["steady"], elsewhere), &[]);
     assert_eq!(ran.code, Some(2), "{}", ran.said);
     let fired = ran.finding("steady", "fired").summary;
     assert!(fired.contains("it consumes the queue `work.dead`"), "{fired}");

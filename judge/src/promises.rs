@@ -16,7 +16,7 @@ pub struct Promises {
     pub dedups: bool,
     /// When asked to stop it finishes what it began, settles it, and closes in order.
     pub drains: bool,
-    /// It calls [`Job::handle`](super::Job::handle) for every message, so that handlings and effects are known.
+    /// It calls `Job::handle` for every message, so that handlings and effects are known.
     pub reports_handling: bool,
     /// It reports every attempt to connect.
     pub reports_attempts: bool,

@@ -80,9 +80,13 @@ impl Core {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        // Behind others that nobody takes it has to wait, and they were offered to all: that costs time for each consumer.
+        let waits = !queue.store.is_empty() && !queue.is_dirty;
         queue.store.push(message, ttl.map(|ttl| now + ttl));
-        // Who waits gets it, even if its time is up at once.
-        self.pump(id, false);
+        if !waits {
+            // Who waits gets it, even if its time is up at once.
+            self.pump(id, false);
+        }
         self.trim(id);
         if ttl.is_some() {
             self.expire(id);
