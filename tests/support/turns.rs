@@ -55,7 +55,10 @@ impl State {
                 first && alone + last == 0 && beside + turns <= EACH * cores
             }
             When::Alone => beside + alone + last == 0,
-            When::Last => beside + alone + waits_beside + waits_alone == 0 && last + turns <= EACH_LAST * cores,
+            When::Last => {
+                beside + alone + waits_beside + waits_alone == 0
+                    && last + turns <= EACH_LAST * cores
+            }
         }
     }
 }
