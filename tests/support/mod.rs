@@ -64,6 +64,16 @@ static BROKERS: LazyLock<Brokers> = LazyLock::new(|| {
     }
 });
 
+/// Where all tests run, some need RabbitMQ: it is started before anything plays. One that was asked for by its name may need
+/// none.
+fn start_brokers_first() {
+    static ALL: LazyLock<bool> =
+        LazyLock::new(|| std::env::args().skip(1).all(|argument| argument.starts_with('-')));
+    if *ALL {
+        LazyLock::force(&BROKERS);
+    }
+}
+
 async fn own(kind: &str) -> Started {
     let spec: BrokerSpec = kind.parse().map_err(|e| format!("{e}"))?;
     Broker::start(&spec, &RUN).await.map(Arc::new).map_err(|e| e.to_string())

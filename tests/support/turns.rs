@@ -80,6 +80,10 @@ pub fn suite() -> Turn {
 }
 
 fn take(when: When, turns: usize) -> Turn {
+    // Once it waits for the machine, nothing begins until those that play are through.
+    if when == When::Beside {
+        super::start_brokers_first();
+    }
     let all = &*TURNS;
     let mut state = all.lock();
     state.waiting[when as usize] += 1;

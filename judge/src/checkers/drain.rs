@@ -1,6 +1,6 @@
 //! I19, drain: fails when, after the request to stop, new work is begun, consuming goes on, work in
-//! flight is neither finished and settled nor returned, an open connection is left without a close, or
-//! the subject is late.
+//! flight is neither finished and settled nor returned, a connection with work or consumers on it is left without a close,
+//! or the subject is late.
 //!
 //! While a fault is in force, what the subject sends cannot be held against it: only new work and the
 //! time to its end are. A second request ends the duty to drain (I20 takes over).
@@ -13,7 +13,7 @@ use super::proof::{
 };
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
-use crate::history::ledger::{Delivery, Epoch, Handling, Mark, Message};
+use crate::history::ledger::{Delivery, Epoch, Fate, Handling, Mark, Message};
 use crate::history::{SubjectEnd, What};
 
 /// What was already dispatched may still begin.
@@ -229,6 +229,9 @@ impl Stop<'_> {
                 closed += 1;
                 continue;
             }
+            if self.has_nothing(*conn) {
+                continue;
+            }
             let torn_down = self.ended.is_none_or(|(_, how)| {
                 matches!(how, SubjectEnd::Overran | SubjectEnd::Panicked(_))
             });
@@ -249,6 +252,20 @@ impl Stop<'_> {
                 .add(words, [Some(self.asked), c.client_over, self.ended.map(|(at, _)| at)]);
         }
         closed
+    }
+
+    /// Whether a connection consumes nothing any more, and the broker has read how everything on it was settled: to leave it
+    /// then loses nothing.
+    fn has_nothing(&self, conn: u64) -> bool {
+        let read = |epoch: &Epoch, d: &Delivery| {
+            let fate = |i: &usize| epoch.settlements[*i].fate == Fate::Received;
+            automatic(epoch, d) || d.settled.first().is_some_and(fate)
+        };
+        let mut epochs = self.case.ledger.epochs.iter().filter(|e| e.conn == conn);
+        epochs.all(|e| {
+            e.consumers.iter().all(|c| c.cancelled.is_some())
+                && e.deliveries.values().all(|d| read(e, d))
+        })
     }
 
     /// It ends in time. How long it took, in words; `None` when the history does not say.

@@ -40,7 +40,7 @@ fn decide(case: &Case<'_>) -> Decision {
         return Decision::not_applicable("nothing was delivered that the subject had to settle");
     }
     let mut charges = Violations::default();
-    for (epoch, delivery) in manual().filter(|(_, d)| d.settled.is_empty()) {
+    for (epoch, delivery) in manual().filter(|(e, d)| e.is_open(d)) {
         charge_held(case, &mut charges, epoch, delivery);
     }
     if case.plan.promises.reports_handling && knows_starts(case.ledger) {
@@ -99,21 +99,36 @@ fn knows_starts(ledger: &Ledger) -> bool {
 fn charge_held(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch, d: &Delivery) {
     let handled = d.id.and_then(|id| case.ledger.messages.get(&id)?.handled());
     let (Some(arrived), Some(handled)) = (d.at_client, handled) else { return };
-    let done = arrived.max(handled);
+    let done = arrived.max(handled).max(batched(case, epoch, d).unwrap_or(handled));
     let ends = [epoch.client_over, case.ledger.subject_ended].into_iter().flatten().map(|m| m.ns);
     let until = ends.min().unwrap_or_else(|| last_ns(case));
     let bound = HELD_AT_MOST.as_nanos() as u64;
     let timed = Timed::of(case, done.ns, until, bound);
     if timed.kept != Kept::InTime && !disturbed(case, done.ns, done.ns + bound) {
         let words = format!(
-            "{}, done with at {}, was never settled, though {} stayed open for {:.1} ms more",
+            "{}, done with at {}, was never settled{}, though {} stayed open for {:.1} ms more",
             name(d.id),
             ms(done),
+            if d.settled.is_empty() { "" } else { " but in a transaction without a commit" },
             place(epoch),
             (until - done.ns) as f64 / 1e6
         );
         charges.late(&timed, words, [d.at_client, Some(handled), epoch.client_over]);
     }
+}
+
+/// The last handling of what was delivered on the channel, where nothing delivered later than this was settled there since:
+/// it may wait for the ack of its batch.
+fn batched(case: &Case<'_>, epoch: &Epoch, d: &Delivery) -> Option<Mark> {
+    let arrived = d.at_client?;
+    let later = epoch.deliveries.values().filter(|other| other.at_client > Some(arrived));
+    let handled = |other: &Delivery| case.ledger.messages.get(&other.id?)?.handled();
+    let (mut last, mut passed_over) = (None, false);
+    for other in later {
+        passed_over |= !epoch.is_open(other);
+        last = last.max(handled(other));
+    }
+    last.filter(|_| !passed_over)
 }
 
 /// Whatever shows that the subject is at work: handlings and settlements.
@@ -330,6 +345,41 @@ mod tests {
         let mut tale = told(200.0, 2201.0, false, true);
         tale.promises.reports_handling = false;
         tale.expect(&CHECKER, Pass);
+    }
+
+    #[test]
+    fn what_waits_for_the_ack_of_its_batch_is_held_from_the_batch_s_last_handling_on() {
+        let told = |tail: f64, passed_over: bool| {
+            let mut tale = HistoryBuilder::new();
+            tale.connect(1, 10).consume(1, 1, 8).at(100.0);
+            (1..=3).for_each(|id| _ = tale.publish(id).deliver(1, 1, id.into(), id));
+            tale.handle(1, true).at(1600.0).handle(2, true).at(3100.0).handle(3, true);
+            if passed_over {
+                tale.ack(1, 1, 3);
+            }
+            tale.at(3100.0 + tail).what(What::Cut { conn: 1, end: End::Client, how: Ending::Rst });
+            tale
+        };
+        told(1999.0, false).expect(&CHECKER, NotApplicable);
+        told(2001.0, false).expect(&CHECKER, Fail);
+        // A later one was settled meanwhile: it waits for no batch.
+        told(1999.0, true).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn acked_in_a_transaction_that_is_never_committed_is_not_settled() {
+        for (commits, expect) in [(true, NotApplicable), (false, Fail)] {
+            let mut tale = HistoryBuilder::new();
+            tale.connect(1, 10).consume(1, 1, 8);
+            tale.passes(1, Direction::ToBroker, 1, "tx.select", Args::None);
+            tale.at(100.0).served(1, 1, 1, 1);
+            if commits {
+                tale.passes(1, Direction::ToBroker, 1, "tx.commit", Args::None);
+            }
+            tale.at(2101.0).what(What::Cut { conn: 1, end: End::Client, how: Ending::Rst });
+            let decision = tale.expect(&CHECKER, expect);
+            assert_eq!(decision.summary.contains("a transaction without a commit"), !commits);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod aside;
 mod copies;
 mod epoch;
 mod life;
+mod settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,9 @@ use super::load::Load;
 use super::peers::{Peers, Sifted};
 pub use copies::Copy;
 use copies::Publishes;
-pub use epoch::{Consumer, Delivery, Epoch, Fate, POLLS_WITHIN, Poll, Settle, Settlement};
+pub use epoch::{Consumer, Delivery, Epoch, POLLS_WITHIN, Poll};
 pub use life::{Connection, Handling, Mark, Message, Step};
+pub use settlement::{Fate, Settle, Settlement};
 
 /// The fold.
 #[derive(Clone, Debug, Default)]
@@ -305,10 +307,16 @@ impl Ledger {
                     self.settled_at_broker(index, settlement);
                 }
             }
-            (End::Broker, Direction::ToClient) => self.epochs[index].broker_said(frame, at),
+            (End::Broker, Direction::ToClient) => {
+                if let Some(settlement) = self.epochs[index].broker_said(frame, at) {
+                    self.settled_at_broker(index, settlement);
+                }
+            }
             (End::Client, Direction::ToClient) => {
                 self.epochs[index].reached_client(frame, at);
-                self.publishes.answered(&mut self.copies, index, &frame.args, at);
+                for id in self.publishes.answered(&mut self.copies, index, &frame.args, at) {
+                    self.copy_confirmed(id);
+                }
             }
         }
         match way {

@@ -190,6 +190,27 @@ fn leaving_without_a_close_fails_unless_aborted() {
 }
 
 #[test]
+fn leaving_without_a_close_is_fine_once_everything_is_given_back_and_that_was_read() {
+    for (read, outcome) in [(true, Pass), (false, Fail)] {
+        let mut tale = asked();
+        let rest = Args::Nack { delivery_tag: 0, multiple: true, requeue: true };
+        finish(cancel(&mut tale)).passes(1, Direction::ToBroker, 1, "basic.nack", rest);
+        if read {
+            let passive = Args::Declare {
+                queue: "work".into(),
+                passive: true,
+                durable: false,
+                exclusive: false,
+            };
+            tale.passes(1, Direction::ToBroker, 1, "queue.declare", passive);
+            tale.passes(1, Direction::ToClient, 1, "queue.declare-ok", Args::None);
+        }
+        tale.what(What::Ended { conn: 1, end: End::Client, how: Ending::Fin });
+        tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).expect(&CHECKER, outcome);
+    }
+}
+
+#[test]
 fn torn_down_or_never_ended() {
     let mut tale = asked();
     finish(cancel(&mut tale))

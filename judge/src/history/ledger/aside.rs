@@ -51,6 +51,18 @@ impl Ledger {
         }
     }
 
+    /// A copy of this message is confirmed. What one connection does may be recorded before what another did earlier, so the
+    /// ack that came after the confirm may be known already.
+    pub(super) fn copy_confirmed(&mut self, id: u32) {
+        let last = self.messages.get(&id).and_then(|m| m.deliveries.last());
+        let Some(&(epoch, tag)) = last else { return };
+        let Some(d) = self.epochs[epoch].deliveries.get(&tag) else { return };
+        let at_broker = |i: &usize| self.epochs[epoch].settlements[*i].at_broker.is_some();
+        if let Some(settlement) = d.settled.iter().copied().find(|i| at_broker(i)) {
+            self.settled_at_broker(epoch, settlement);
+        }
+    }
+
     /// A settlement is whole at the broker's end.
     pub(super) fn settled_at_broker(&mut self, epoch: usize, index: usize) {
         let settlement = &self.epochs[epoch].settlements[index];

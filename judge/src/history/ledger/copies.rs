@@ -112,8 +112,15 @@ impl Publishes {
         Some(Copy { epoch, id, exchange, routing_key, sent: at, at_broker, confirmed, refused })
     }
 
-    /// What the broker answers at the subject's end: a confirm, a refusal, or a return.
-    pub(super) fn answered(&mut self, copies: &mut [Copy], epoch: usize, args: &Args, at: Mark) {
+    /// What the broker answers at the subject's end: a confirm, a refusal, or a return. The messages whose copies are
+    /// confirmed by it.
+    pub(super) fn answered(
+        &mut self,
+        copies: &mut [Copy],
+        epoch: usize,
+        args: &Args,
+        at: Mark,
+    ) -> Vec<u32> {
         let (tag, multiple, kept) = match args {
             Args::Ack { delivery_tag, multiple } => (*delivery_tag, *multiple, true),
             Args::Nack { delivery_tag, multiple, .. } => (*delivery_tag, *multiple, false),
@@ -126,11 +133,12 @@ impl Publishes {
                 if let Some(copy) = copies.iter_mut().find(same) {
                     copy.refused = Some(at);
                 }
-                return;
+                return Vec::new();
             }
-            _ => return,
+            _ => return Vec::new(),
         };
-        let Some(numbered) = self.numbered.get(&epoch) else { return };
+        let mut confirmed = Vec::new();
+        let Some(numbered) = self.numbered.get(&epoch) else { return confirmed };
         let last = match tag {
             0 => numbered.len(),
             tag => usize::try_from(tag).unwrap_or(usize::MAX).min(numbered.len()),
@@ -142,10 +150,12 @@ impl Publishes {
             // An unroutable one is returned, and confirmed then.
             if copy.confirmed.or(copy.refused).is_none() {
                 *(if kept { &mut copy.confirmed } else { &mut copy.refused }) = Some(at);
+                confirmed.extend(copy.id.filter(|_| kept));
             }
         }
         if multiple {
             *answered = last.max(*answered);
         }
+        confirmed
     }
 }

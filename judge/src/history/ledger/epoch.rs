@@ -6,6 +6,7 @@ use gauntlet_amqp::{Args, Frame};
 use gauntlet_faults::End;
 
 use super::life::Mark;
+use super::settlement::{Fate, Settle, Settlement, settlement};
 
 /// One that polls asks again within this, in nanoseconds; one that does not is no longer consuming.
 pub const POLLS_WITHIN: u64 = 10_000_000_000;
@@ -27,6 +28,8 @@ pub struct Epoch {
     pub polls: Vec<Poll>,
     /// Settlements and publishes take effect together, at tx.commit.
     pub transacted: bool,
+    /// The last tx.commit at the subject's end.
+    committed: Option<Mark>,
     /// Deliveries by tag.
     pub deliveries: BTreeMap<u64, Delivery>,
     /// Acks, nacks and rejects in the order the subject sent them.
@@ -117,76 +120,6 @@ pub struct Delivery {
     pub settled: Vec<usize>,
 }
 
-/// An ack, nack or reject.
-#[derive(Clone, Debug)]
-pub struct Settlement {
-    /// Which of the three, and whether the message goes back.
-    pub kind: Settle,
-    /// Delivery tag.
-    pub tag: u64,
-    /// Whether it covers every earlier outstanding tag too.
-    pub multiple: bool,
-    /// At the subject's end.
-    pub at_client: Mark,
-    /// At the broker's end, whole.
-    pub at_broker: Option<Mark>,
-    /// What became of it.
-    pub fate: Fate,
-    /// What proves that it was received: the reply, or the delivery that needed its credit.
-    pub proof: Option<Mark>,
-    /// The tags it covered that were outstanding when the subject sent it.
-    pub covers: Vec<u64>,
-}
-
-/// The kind of a settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settle {
-    /// basic.ack
-    Ack,
-    /// basic.nack
-    Nack {
-        /// Put back into the queue.
-        requeue: bool,
-    },
-    /// basic.reject
-    Reject {
-        /// Put back into the queue.
-        requeue: bool,
-    },
-}
-
-impl Settle {
-    /// Whether the message leaves the queue (for good, or for a dead-letter queue).
-    pub fn consumes(self) -> bool {
-        matches!(
-            self,
-            Settle::Ack | Settle::Nack { requeue: false } | Settle::Reject { requeue: false }
-        )
-    }
-
-    /// In words: the subject ... it.
-    pub fn verb(self) -> &'static str {
-        match self {
-            Settle::Ack => "acked",
-            Settle::Nack { requeue: true } | Settle::Reject { requeue: true } => "put back",
-            Settle::Nack { .. } | Settle::Reject { .. } => "rejected",
-        }
-    }
-}
-
-/// The three fates of a settlement (DESIGN, rule 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The broker's end forwarded it, and something the broker did later proves that it was read: a
-    /// reply to a later request on that channel, an orderly close, or a delivery that the prefetch
-    /// limit would not have allowed without it.
-    Received,
-    /// It never reached the broker's end whole.
-    Dropped,
-    /// Written to the broker, and nothing proves it read; or nobody listened at the broker's end.
-    Unknown,
-}
-
 impl Epoch {
     pub(super) fn new(conn: u64, channel: u16, opened: Mark, under_test: &str) -> Epoch {
         Epoch {
@@ -197,6 +130,7 @@ impl Epoch {
             consumers: Vec::new(),
             polls: Vec::new(),
             transacted: false,
+            committed: None,
             deliveries: BTreeMap::new(),
             settlements: Vec::new(),
             client_over: None,
@@ -269,6 +203,12 @@ impl Epoch {
             || (polled.is_some() && self.deliveries.values().any(held))
     }
 
+    /// Whether the subject has not settled a delivery, or did so in a transaction that it never committed.
+    pub fn is_open(&self, delivery: &Delivery) -> bool {
+        let commits = |i: &usize| Some(self.settlements[*i].at_client) < self.committed;
+        !delivery.settled.iter().any(|i| !self.transacted || commits(i))
+    }
+
     /// The prefetch in force for its consumers; `None` when it never was limited.
     pub fn prefetch(&self) -> Option<u16> {
         self.qos.last().map(|(_, n)| *n).filter(|n| *n > 0)
@@ -305,10 +245,18 @@ impl Epoch {
             args => {
                 if let Some((kind, tag, multiple)) = settlement(args) {
                     self.settle(kind, tag, multiple, at);
+                    if let (Args::Recover { .. }, Some(last)) = (args, self.settlements.last_mut())
+                    {
+                        last.is_recover = true;
+                    }
                     let covers = self.settlements.last().map(|s| s.covers.clone());
                     return covers.unwrap_or_default();
                 }
-                self.transacted |= &*frame.name == "tx.select";
+                match &*frame.name {
+                    "tx.select" => self.transacted = true,
+                    "tx.commit" => self.committed = Some(at),
+                    _ => {}
+                }
             }
         }
         Vec::new()
@@ -326,8 +274,17 @@ impl Epoch {
             }
         }
         let (at_broker, proof, fate) = (None, None, Fate::Unknown);
-        let settlement =
-            Settlement { kind, tag, multiple, at_client: at, at_broker, fate, proof, covers };
+        let settlement = Settlement {
+            kind,
+            tag,
+            multiple,
+            is_recover: false,
+            at_client: at,
+            at_broker,
+            fate,
+            proof,
+            covers,
+        };
         self.settlements.push(settlement);
     }
 
@@ -359,7 +316,8 @@ impl Epoch {
         settled
     }
 
-    pub(super) fn broker_said(&mut self, frame: &Frame, at: Mark) {
+    /// What the broker says. The settlement that covers more than was known when it was sent, as an index.
+    pub(super) fn broker_said(&mut self, frame: &Frame, at: Mark) -> Option<usize> {
         // Replies come in the order of their requests; one that was not wanted (no-wait) has none.
         let replied = |asked: &(String, Mark)| {
             let rest = frame.name.strip_prefix(asked.0.as_str());
@@ -378,6 +336,19 @@ impl Epoch {
             _ if is_poll_s_answer(&frame.name) => self.answered.1 += 1,
             _ => {}
         }
+        (&*frame.name == "basic.recover-ok").then(|| self.recovered())?
+    }
+
+    /// The broker put back all that it had delivered on the channel before this answer, whether or not the subject had it
+    /// when it asked. The settlement that says so.
+    fn recovered(&mut self) -> Option<usize> {
+        let index = self.settlements.iter().rposition(|s| s.is_recover && s.at_broker.is_some())?;
+        let unsettled = |d: &Delivery| d.settled.is_empty() && d.at_broker.is_some();
+        for (tag, delivery) in self.deliveries.iter_mut().filter(|(_, d)| unsettled(d)) {
+            delivery.settled.push(index);
+            self.settlements[index].covers.push(*tag);
+        }
+        Some(index)
     }
 
     /// The consumer that a consume-ok is about; from now on it has its tag.
@@ -425,49 +396,44 @@ impl Epoch {
 
     pub(super) fn decide_fates(&mut self, tapped: bool) {
         let by_credit = self.proofs_by_credit();
-        let mut reached = 0;
-        for s in &mut self.settlements {
+        let (mut reached, mut counts) = (0, true);
+        let deliveries = &self.deliveries;
+        for (index, s) in self.settlements.iter_mut().enumerate() {
             let Some(at_broker) = s.at_broker else {
                 s.fate = if tapped { Fate::Dropped } else { Fate::Unknown };
                 continue;
             };
+            // One that settles nothing, or something again, may have given credit back for another delivery, or closed the
+            // channel: what comes after it cannot be counted.
+            let first =
+                |tag: &u64| deliveries.get(tag).and_then(|d| d.settled.first()) == Some(&index);
+            counts &= !s.covers.is_empty() && s.covers.iter().all(first);
             let reply =
                 self.replies.iter().find(|(asked, _)| at_broker <= *asked).map(|(_, reply)| *reply);
-            let credit = by_credit.get(reached).copied().filter(|_| !s.covers.is_empty());
+            let credit =
+                by_credit.get(reached).copied().filter(|proof| counts && *proof > at_broker);
             s.proof = reply.or(credit);
             s.fate = if s.proof.is_some() { Fate::Received } else { Fate::Unknown };
             reached += s.covers.len();
         }
     }
 
-    /// The deliveries that prove the first, second... settled delivery to have been read: with a
-    /// prefetch of P the broker has sent P + n deliveries only if n of them were settled.
+    /// The deliveries that prove the first, second... settled delivery to have been read: with a prefetch of P for each of C
+    /// consumers the broker has sent C * P + n deliveries only if n of them were settled.
     fn proofs_by_credit(&self) -> Vec<Mark> {
         let Credit { limits, consumes, muddled } = &self.credit;
-        let [(consumed, false)] = consumes[..] else { return Vec::new() };
-        let before = limits.first().is_some_and(|(at, _)| *at < consumed);
-        if *muddled || !before || limits.iter().any(|(_, n)| *n == 0) {
+        let Some((consumed, _)) = consumes.first() else { return Vec::new() };
+        let before = limits.first().is_some_and(|(at, _)| at < consumed);
+        let unlimited =
+            limits.iter().any(|(_, n)| *n == 0) || consumes.iter().any(|(_, no_ack)| *no_ack);
+        if *muddled || !before || unlimited {
             return Vec::new();
         }
-        let prefetch = limits.iter().map(|(_, n)| usize::from(*n)).max().unwrap_or(0);
+        let most = limits.iter().map(|(_, n)| usize::from(*n)).max().unwrap_or(0);
+        let prefetch = most * consumes.len();
         let mut sent: Vec<Mark> = self.deliveries.values().filter_map(|d| d.at_broker).collect();
         sent.sort();
         sent.split_off(prefetch.min(sent.len()))
-    }
-}
-
-fn settlement(args: &Args) -> Option<(Settle, u64, bool)> {
-    match args {
-        Args::Ack { delivery_tag, multiple } => Some((Settle::Ack, *delivery_tag, *multiple)),
-        Args::Nack { delivery_tag, multiple, requeue } => {
-            Some((Settle::Nack { requeue: *requeue }, *delivery_tag, *multiple))
-        }
-        Args::Reject { delivery_tag, requeue } => {
-            Some((Settle::Reject { requeue: *requeue }, *delivery_tag, false))
-        }
-        // basic.recover puts back everything outstanding on the channel.
-        Args::Recover { .. } => Some((Settle::Nack { requeue: true }, 0, true)),
-        _ => None,
     }
 }
 

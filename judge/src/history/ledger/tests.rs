@@ -255,14 +255,30 @@ fn credit_proves_nothing_where_it_does_not_bind() {
     assert_eq!(served(lost), [Fate::Unknown]);
     let unlimited = opened().up("basic.qos", qos(0)).up("basic.consume", consume());
     assert_eq!(served(unlimited), [Fate::Unknown]);
-    let two = opened()
-        .up("basic.qos", qos(1))
-        .up("basic.consume", consume())
-        .up("basic.consume", consume());
-    assert_eq!(served(two), [Fate::Unknown]);
+    // It binds each consumer on its own.
+    let two = || {
+        let limited = opened().up("basic.qos", qos(1));
+        limited.up("basic.consume", consume()).up("basic.consume", consume())
+    };
+    let twice = two().delivered(1, 1).ack(1).delivered(2, 2);
+    assert_eq!(twice.fates(), [Fate::Unknown]);
+    assert_eq!(served(two()), [Fate::Received]);
     // recover puts messages back without settlements of their own.
     let recover = Wire::consuming(1).up("basic.recover", Args::Recover { requeue: true });
     assert_eq!(served(recover)[1..], [Fate::Unknown]);
+}
+
+#[test]
+fn after_an_ack_of_nothing_or_a_second_one_credit_proves_nothing() {
+    let wire = || Wire::consuming(2).delivered(1, 1);
+    let received = wire().delivered(2, 2).ack(1).delivered(3, 3);
+    assert_eq!(received.fates(), [Fate::Received]);
+    // Tag 9 was never delivered: the channel is closed for it, and what comes after it is not read.
+    let stale = wire().delivered_at(B, 2, 2).ack(2).delivered_at(B, 3, 3).ack(9).ack(1);
+    assert_eq!(stale.fates(), [Fate::Received, Fate::Unknown, Fate::Unknown]);
+    // The same tag twice closes the channel.
+    let twice = wire().delivered(2, 2).ack(1).ack(1).ack(2).delivered(3, 3).delivered(4, 4);
+    assert_eq!(twice.fates(), [Fate::Received, Fate::Unknown, Fate::Unknown]);
 }
 
 #[test]
@@ -288,6 +304,38 @@ fn recover_puts_everything_outstanding_back() {
     assert_eq!((s.kind, &s.covers[..]), (Settle::Nack { requeue: true }, &[2][..]));
     assert_eq!(s.fate, Fate::Received, "recover-ok proves it");
     assert_eq!(ledger.outstanding(), 0);
+}
+
+#[test]
+fn recover_puts_back_what_was_still_on_its_way_and_a_later_ack_does_not_cover_it() {
+    let wire = Wire::consuming(8).delivered(1, 1);
+    let wire = wire.up("basic.recover", Args::Recover { requeue: true }).delivered(2, 2);
+    let wire = wire.down("basic.recover-ok", Args::None).delivered(3, 1).delivered(4, 2);
+    let wire = wire.up("basic.ack", Args::Ack { delivery_tag: 4, multiple: true });
+    let ledger = wire.fold();
+    let settlements = &ledger.epochs[0].settlements;
+    assert_eq!(settlements[0].covers, [1, 2]);
+    assert_eq!(settlements[1].covers, [3, 4]);
+}
+
+#[test]
+fn a_copy_s_confirm_may_be_recorded_after_the_ack_that_waited_for_it() {
+    let header = |id: &str| Args::Header {
+        body_size: 0,
+        message_id: Some(id.into()),
+        delivery_mode: Some(2),
+    };
+    let publish =
+        Args::Publish { exchange: String::new(), routing_key: "aside".into(), mandatory: false };
+    let wire = Wire::consuming(8).what(What::Published { id: 1 }).what(What::Confirmed { id: 1 });
+    let wire = wire.up("confirm.select", Args::None).delivered(1, 1);
+    let wire = wire.up("basic.publish", publish).up("header", header("m1")).ack(1);
+    assert_eq!(wire.fold().done(), 1, "acked, and nothing is reported");
+    let reports = wire.what(What::HandlerStarted { id: 1, redelivered: false });
+    let reports = reports.what(What::HandlerEnded { id: 1, ok: false });
+    assert_eq!(reports.fold().done(), 0, "it failed");
+    let confirm = Args::Ack { delivery_tag: 1, multiple: false };
+    assert_eq!(reports.down("basic.ack", confirm).fold().done(), 1, "and was set aside");
 }
 
 #[test]
