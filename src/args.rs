@@ -105,7 +105,7 @@ pub struct Run {
     pub out: Option<PathBuf>,
     /// For this program itself: one scenario, kept in this very directory, until it or standard input ends
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["out", "command"])]
-    pub apart: Option<PathBuf>,
+    pub isolated: Option<PathBuf>,
     /// Skip the preflight, which checks that the command connects, consumes, handles a message and stops
     #[arg(long, requires = "command")]
     pub no_preflight: bool,

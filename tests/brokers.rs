@@ -181,7 +181,7 @@ fn an_external_broker_gives_virtual_hosts_and_is_not_controlled() {
     let Some(ours) = broker("local") else { return };
     RUNTIME.block_on(Box::pin(async {
         let external =
-            Broker::start(&ours.from_elsewhere(), &RunId::new()).await.expect("it is there");
+            Broker::start(&ours.as_external(), &RunId::new()).await.expect("it is there");
         assert_eq!((external.kind(), external.addr()), ("external", ours.addr()));
         assert!(!external.controllable());
 

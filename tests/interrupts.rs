@@ -115,8 +115,8 @@ fn a_signal_ends_a_run_in_order(#[case] signal: &str, #[case] code: i32, #[case]
     assert!(said.contains("scenarios: "), "no totals: {said}");
     is_clean(&served, &said);
     let all = under(dir.path());
-    let apart = all.iter().filter(|p| p.to_string_lossy().contains("apart"));
-    assert_eq!(apart.count(), 0, "{all:?}");
+    let isolated = all.iter().filter(|p| p.to_string_lossy().contains("isolated"));
+    assert_eq!(isolated.count(), 0, "{all:?}");
     if args[0] == "run" {
         assert!(said.contains(&dir.path().join("runs").display().to_string()), "no path: {said}");
         assert!(all.iter().any(|p| p.ends_with("history.jsonl")), "histories are kept: {all:?}");

@@ -19,7 +19,7 @@ pub enum Toxic {
     },
     /// A pace. 0: nothing passes, and nothing is lost.
     Bandwidth {
-        /// Thousands of octets a second.
+        /// Thousands of bytes a second.
         rate: i64,
     },
     /// The end of the stream passes later.
@@ -27,30 +27,30 @@ pub enum Toxic {
         /// Milliseconds.
         delay: i64,
     },
-    /// Octets vanish; after so long without any, the connection is closed, and also on lifting.
+    /// Bytes vanish; after so long without any, the connection is closed, and also on lifting.
     Timeout {
         /// Milliseconds; 0 is never.
         timeout: i64,
     },
     /// The connection is reset.
     ResetPeer {
-        /// Milliseconds after the first octet; on an idle connection, from when it took effect.
+        /// Milliseconds after the first byte; on an idle connection, from when it took effect.
         timeout: i64,
     },
     /// Small writes.
     Slicer {
-        /// Octets; 0 does not slice.
+        /// Bytes; 0 does not slice.
         average_size: i64,
-        /// Octets more or less.
+        /// Bytes more or less.
         #[serde(default)]
         size_variation: i64,
         /// Microseconds after each.
         #[serde(default)]
         delay: i64,
     },
-    /// The connection is closed after so many octets.
+    /// The connection is closed after so many bytes.
     LimitData {
-        /// Octets.
+        /// Bytes.
         bytes: i64,
     },
     /// Nothing.

@@ -29,20 +29,30 @@ pub struct Probe<'a> {
     subject: OnceLock<Holder>,
     link: SocketAddr,
     broker: &'a Broker,
-    alone: bool,
-    apart: bool,
+    runs: Runs,
+}
+
+/// Where a subject runs: what a sample counts, and whether anything else is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// In this process, `alone` or beside others.
+    Here {
+        /// Nothing else runs in this process.
+        alone: bool,
+    },
+    /// In processes of its own.
+    InItsOwn,
 }
 
 impl<'a> Probe<'a> {
-    /// A probe of a subject that reaches `broker` through `link`; `alone` when nothing else runs in this
-    /// process, `apart` when the subject has processes of its own.
+    /// A probe of a subject that reaches `broker` through `link`.
     pub fn new(
         recorder: &'a Recorder,
         link: SocketAddr,
         broker: &'a Broker,
-        (alone, apart): (bool, bool),
+        runs: Runs,
     ) -> Probe<'a> {
-        Probe { recorder, subject: OnceLock::new(), link, broker, alone, apart }
+        Probe { recorder, subject: OnceLock::new(), link, broker, runs }
     }
 
     /// The subject is counted by this from now on.
@@ -65,8 +75,8 @@ impl<'a> Probe<'a> {
             fds: r.fds,
             sockets: r.sockets,
             // The history grows in this process too, so its memory says nothing of a subject's in it.
-            rss_kib: r.rss_kib.filter(|_| self.apart),
-            alone: self.alone || self.apart,
+            rss_kib: r.rss_kib.filter(|_| self.runs == Runs::InItsOwn),
+            alone: self.runs != Runs::Here { alone: false },
         });
     }
 

@@ -29,7 +29,7 @@ use crate::backstage::AdminSession;
 use crate::broker::Broker;
 use crate::conductor::{Conductor, alive, caught_up, quiet};
 use crate::network::{self, Network};
-use crate::probe::{ASK_AGAIN, Holds, Probe};
+use crate::probe::{ASK_AGAIN, Holds, Probe, Runs};
 use crate::recorder::{Progress, Recorder};
 use crate::starvation;
 use crate::subject::process::{self, Answers};
@@ -154,8 +154,11 @@ async fn on_path(
         (plan.scenario.own_broker, plan.reserve()),
         recorder,
     );
-    let apart = subject_spec.program().is_some();
-    let probe = Probe::new(recorder, link.addr(), broker, (environment.alone, apart));
+    let runs = match subject_spec.program() {
+        Some(_) => Runs::InItsOwn,
+        None => Runs::Here { alone: environment.alone },
+    };
+    let probe = Probe::new(recorder, link.addr(), broker, runs);
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
     let conductor = Conductor {
         plan,

@@ -3,9 +3,9 @@
 //! Owns which scenario runs when and on which broker. Scenarios with a broker of their own start
 //! first (they take longest), exclusive ones last and alone.
 
-mod apart;
 mod error;
 mod first;
+mod isolated;
 mod out;
 
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl PlannedRun {
 
 /// The command that plays a run on a broker in a process of its own, keeping it in the directory given. It ends in order
 /// when its standard input does: so it does not outlive this process.
-pub type Apart = fn(&PlannedRun, &BrokerSpec, &Path) -> Command;
+pub type IsolatedProcess = fn(&PlannedRun, &BrokerSpec, &Path) -> Command;
 
 /// How runs are played.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// How exclusive scenarios are played beside the others; without it, or where there is one run and so no other,
     /// they are played alone and last.
-    pub apart: Option<Apart>,
+    pub isolated: Option<IsolatedProcess>,
     /// Ends the suite wherever it is. What runs is broken off and removed, the rest is not played.
     pub halt: CancellationToken,
     /// Whether a command that is to play several scenarios must pass a preflight first.
@@ -112,7 +112,7 @@ impl Default for Options {
             broker,
             network: NetworkSpec::Embedded,
             out: None,
-            apart: None,
+            isolated: None,
             halt: CancellationToken::new(),
             preflight: true,
         }
@@ -176,10 +176,11 @@ pub async fn run_suite(
     if let Some(network) = network.in_words() {
         on_event(SuiteEvent::NetworkReady { network });
     }
-    // Whoever plays apart has no part in a Toxiproxy.
-    let apart = options.apart.filter(|_| planned_runs.len() > 1 && network.in_words().is_none());
+    // A process of its own has no part in a Toxiproxy that this one uses.
+    let isolated =
+        options.isolated.filter(|_| planned_runs.len() > 1 && network.in_words().is_none());
     let shared = Arc::new(Shared {
-        options: Options { apart, ..options.clone() },
+        options: Options { isolated, ..options.clone() },
         network: network.clone(),
         on_event,
         broker: OnceCell::new(),
@@ -245,10 +246,10 @@ impl Shared {
     async fn play(self: Arc<Shared>, planned_runs: &[PlannedRun]) -> Vec<Arc<RunReport>> {
         let mut order: Vec<usize> = (0..planned_runs.len()).collect();
         order.sort_by_key(|i| (!planned_runs[*i].scenario.own_broker, *i));
-        let apart = self.options.apart;
+        let isolated = self.options.isolated;
         let (alone, together): (Vec<usize>, Vec<usize>) = order
             .into_iter()
-            .partition(|i| planned_runs[*i].counts_this_process() && apart.is_none());
+            .partition(|i| planned_runs[*i].counts_this_process() && isolated.is_none());
         let mut reports = self.preflights(planned_runs).await;
         let mut playing = JoinSet::new();
         for i in together.into_iter().filter(|i| reports[*i].is_none()) {
@@ -283,9 +284,9 @@ impl Shared {
         };
         (self.on_event)(SuiteEvent::Started { scenario: scenario.name.clone() });
         let began = Instant::now();
-        let outcome = match (self.options.apart, planned.subject_spec.cannot_play(scenario)) {
+        let outcome = match (self.options.isolated, planned.subject_spec.cannot_play(scenario)) {
             (_, Some(why)) => RunOutcome::Skipped(why),
-            (Some(make), _) if planned.counts_this_process() => self.apart(planned, make).await,
+            (Some(make), _) if planned.counts_this_process() => self.isolated(planned, make).await,
             _ => self.here(number, planned, alone, own.as_deref_mut()).await,
         };
         let report = Arc::new(planned.report(began.elapsed(), outcome));
@@ -319,13 +320,13 @@ impl Shared {
         }
     }
 
-    async fn apart(&self, planned: &PlannedRun, make: Apart) -> RunOutcome {
+    async fn isolated(&self, planned: &PlannedRun, make: IsolatedProcess) -> RunOutcome {
         let broker = match self.options.halt.run_until_cancelled(self.broker()).await {
             None => return RunOutcome::Interrupted,
-            Some(Ok(broker)) => broker.from_elsewhere(),
+            Some(Ok(broker)) => broker.as_external(),
             Some(Err(e)) => return RunOutcome::Broken(format!("failed to {e}")),
         };
-        apart::play(planned, &broker, make, (&self.run, &self.options.halt)).await
+        isolated::play(planned, &broker, make, (&self.run, &self.options.halt)).await
     }
 
     async fn environment(

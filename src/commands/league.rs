@@ -16,7 +16,7 @@ use gauntlet_network::Seed;
 use serde::Deserialize;
 
 use super::run::can_be_found;
-use super::{Failure, apart, broker, network, runtime, say, subject};
+use super::{Failure, broker, isolated, network, runtime, say, subject};
 use crate::args;
 use crate::interrupt::Interrupt;
 
@@ -72,7 +72,7 @@ pub fn execute(args: &args::League) -> Result<u8, Failure> {
         jobs: args.environment.jobs(&broker, processes),
         broker,
         out: Some(out.clone()),
-        apart: Some(apart),
+        isolated: Some(isolated),
         halt: interrupt.halt(),
         preflight: !args.no_preflight,
     };

@@ -48,11 +48,19 @@ impl Failure {
 }
 
 /// Plays a run by this same program in a process of its own, in a directory of its own.
-fn apart(planned: &PlannedRun, broker: &BrokerSpec, dir: &Path) -> Command {
+fn isolated(planned: &PlannedRun, broker: &BrokerSpec, dir: &Path) -> Command {
     let program = std::env::current_exe().unwrap_or_else(|_| "gauntlet".into());
     let mut command = Command::new(program);
     let (seed, subject) = (planned.seed.to_string(), &planned.subject_spec.name);
-    command.args(["run", &planned.scenario.name, "--subject", subject, "--seed", &seed, "--apart"]);
+    command.args([
+        "run",
+        &planned.scenario.name,
+        "--subject",
+        subject,
+        "--seed",
+        &seed,
+        "--isolated",
+    ]);
     // By the environment: a URL may hold a password, and arguments are anybody's to read.
     command.arg(dir).env("GAUNTLET_BROKER", broker.in_full());
     command.env("GAUNTLET_NETWORK", "embedded");

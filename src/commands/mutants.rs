@@ -10,7 +10,7 @@ use gauntlet_judge::scenario::nearest;
 use gauntlet_judge::verdict::{Finding, Outcome};
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, broker, network, runtime, say};
+use super::{Failure, broker, isolated, network, runtime, say};
 use crate::args::Mutants;
 use crate::interrupt::Interrupt;
 
@@ -28,7 +28,7 @@ pub fn execute(args: &Mutants) -> Result<u8, Failure> {
         jobs: args.environment.jobs(&broker, false),
         broker,
         out: None,
-        apart: Some(apart),
+        isolated: Some(isolated),
         halt: interrupt.halt(),
         preflight: false,
     };

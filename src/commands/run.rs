@@ -18,7 +18,7 @@ use gauntlet_judge::scenario::Scenario;
 use gauntlet_judge::verdict::Outcome;
 use gauntlet_network::Seed;
 
-use super::{Failure, apart, broker, network, runtime, say, subject};
+use super::{Failure, broker, isolated, network, runtime, say, subject};
 use crate::args::Run;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -35,16 +35,16 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         .map_err(|e| Failure::usage(format!("{e}{}", meant_a_command(run))))?;
     let subject_spec = subject_spec(run)?;
     let seed = run.environment.seed.unwrap_or_else(Seed::random);
-    let out = match (&run.out, &run.apart) {
+    let out = match (&run.out, &run.isolated) {
         (Some(out), _) => out.clone(),
         // It holds other scenarios, too.
-        (None, Some(apart)) => apart.parent().map(Path::to_owned).unwrap_or_default(),
+        (None, Some(isolated)) => isolated.parent().map(Path::to_owned).unwrap_or_default(),
         (None, None) => PathBuf::from("gauntlet-out").join(RunId::new().as_str()),
     };
-    if run.apart.is_none() {
+    if run.isolated.is_none() {
         refuse_used(&out)?;
     }
-    let interrupt = Interrupt::listen(run.apart.is_some())?;
+    let interrupt = Interrupt::listen(run.isolated.is_some())?;
     let runtime = runtime()?;
     let network = network(&run.environment)?;
     let broker = broker(&run.environment, &network, &runtime)?;
@@ -52,8 +52,8 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
         network: network.clone(),
         broker: broker.clone(),
         jobs: run.environment.jobs(&broker, subject_spec.program().is_some()),
-        out: run.apart.is_none().then(|| out.clone()),
-        apart: Some(apart),
+        out: run.isolated.is_none().then(|| out.clone()),
+        isolated: Some(isolated),
         halt: interrupt.halt(),
         preflight: !run.no_preflight,
     };
@@ -81,7 +81,7 @@ pub fn execute(run: &Run) -> Result<u8, Failure> {
                 } else {
                     format!("{}.{round}", scenario.name)
                 };
-                let dir = Some(run.apart.clone().unwrap_or_else(|| out.join(name)));
+                let dir = Some(run.isolated.clone().unwrap_or_else(|| out.join(name)));
                 let subject_spec = whoever_shows(scenario).unwrap_or_else(|| subject_spec.clone());
                 PlannedRun { scenario: scenario.clone(), subject_spec, seed, dir }
             })

@@ -185,7 +185,7 @@ fn play_once(
     };
     let _turn = turn(when);
     if scenario.exclusive {
-        let played = play_apart(scenario, &subject_spec.name, &broker);
+        let played = play_isolated(scenario, &subject_spec.name, &broker);
         if let Some(kept) = kept.as_mut() {
             **kept = Some(Ok(broker));
         }
@@ -221,11 +221,11 @@ fn play_once(
 }
 
 /// Plays a scenario that counts what its process holds in a process of its own: the command.
-fn play_apart(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
+fn play_isolated(scenario: &Scenario, subject: &str, broker: &Broker) -> Played {
     let out = tempfile::tempdir().expect("a directory for the run");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gauntlet"));
     command.args(["run", &scenario.name, "--subject", subject, "--out"]).arg(out.path());
-    command.env("GAUNTLET_BROKER", broker.from_elsewhere().in_full());
+    command.env("GAUNTLET_BROKER", broker.as_external().in_full());
     let output = command.output().expect("the command can be run");
     let (plan, history) = load(&out.path().join(&scenario.name)).unwrap_or_else(|e| {
         panic!("{e}\n{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()))

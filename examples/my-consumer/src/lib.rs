@@ -123,22 +123,29 @@ async fn consume(
         _ = connection.listen_network_io_failure() => "the connection is lost",
     };
     end.cancel();
-    if !job.stop.is_cancelled() {
-        while workers.join_next().await.is_some() {}
-        return Err(reason.into());
+    let stops = job.stop.is_cancelled();
+    if stops {
+        let cancel = async {
+            for (channel, tag) in &channels {
+                let _ = channel.basic_cancel(BasicCancelArguments::new(tag)).await;
+            }
+        };
+        let _ = timeout(CLOSE, cancel).await;
     }
-    let cancel = async {
-        for (channel, tag) in &channels {
-            let _ = channel.basic_cancel(BasicCancelArguments::new(tag)).await;
-        }
-    };
-    let _ = timeout(CLOSE, cancel).await;
     while workers.join_next().await.is_some() {}
-    // Channels first: amqprs may drop its socket while the answer to a channel's close is on its way.
+    // Before the connection: amqprs may drop its socket while the answer to a channel's close is on its way.
     for (channel, _) in channels {
+        // A channel that is dropped while it seems open closes itself in a task. If its request meets the end of a lost
+        // connection's reader, that task waits for ever.
+        let over = async {
+            while channel.is_open() && !connection.is_open() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let _ = timeout(CLOSE, over).await;
         let _ = timeout(CLOSE, channel.close()).await;
     }
-    Ok(())
+    if stops { Ok(()) } else { Err(reason.into()) }
 }
 
 /// Handles what is delivered until `end`; the rest goes back to the queue with the channel.

@@ -243,7 +243,7 @@ impl Broker {
     }
 
     /// How another process names this broker: as an external one; of an embedded one it has its own.
-    pub fn from_elsewhere(&self) -> BrokerSpec {
+    pub fn as_external(&self) -> BrokerSpec {
         if let Node::Embedded(_) = self.node {
             return BrokerSpec::Embedded;
         }

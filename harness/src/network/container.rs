@@ -114,7 +114,7 @@ impl Container {
     /// A port of its own for a proxy, inside.
     pub fn lend(&self) -> Result<SocketAddr, NetworkError> {
         let port = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let port = port.ok_or_else(|| NetworkError::Apart {
+        let port = port.ok_or_else(|| NetworkError::Unreachable {
             network: "one more proxy of Toxiproxy".into(),
             why: "every published port is in use; use fewer --jobs".into(),
         })?;

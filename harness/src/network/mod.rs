@@ -35,7 +35,7 @@ pub enum NetworkError {
     },
     /// It and the broker do not go together.
     #[error("put {network} before the broker: {why}")]
-    Apart {
+    Unreachable {
         /// Which.
         network: String,
         /// And the next step.
@@ -170,7 +170,7 @@ impl Beyond {
         if self.container.is_none() {
             return Ok(broker.addr());
         }
-        broker.inside().ok_or_else(|| NetworkError::Apart {
+        broker.inside().ok_or_else(|| NetworkError::Unreachable {
             network: "a Toxiproxy in a container".into(),
             why: format!(
                 "it cannot reach a broker that is {}; use --broker container, or start a Toxiproxy on this machine and name it: --network http://127.0.0.1:8474",

@@ -18,7 +18,7 @@ pub fn longest(planned_runs: &[PlannedRun], options: &Options) -> Duration {
     // At one broker of their own, or in this process, they take turns.
     let by_turns = |planned: &&PlannedRun| {
         planned.scenario.own_broker && !embedded
-            || planned.counts_this_process() && options.apart.is_none()
+            || planned.counts_this_process() && options.isolated.is_none()
     };
     let (turns, others): (Vec<&PlannedRun>, Vec<&PlannedRun>) =
         planned_runs.iter().partition(by_turns);

@@ -14,12 +14,16 @@ use super::proof::{
 };
 use super::turns::{Kept, Timed};
 use super::{Case, Checker, Decision};
-use crate::history::ledger::{Consumer, Delivery, Epoch, Handling, Ledger, Mark};
+use crate::history::ledger::{Consumer, Delivery, Epoch, Handling, Ledger, Mark, Message};
 use crate::history::{Moment, SubjectEnd, What};
 
 /// How long a delivery may stay unsettled on an open channel after its message was handled, or while the
 /// subject does nothing.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How long a delivery that is settled in the end may wait for that after it was handled, while nothing else on its channel is
+/// handled: longer than the timer of any batch.
+const BATCH_AT_MOST: Duration = Duration::from_secs(10);
 
 /// The entry in the catalogue.
 pub const CHECKER: Checker = Checker {
@@ -44,6 +48,9 @@ fn decide(case: &Case<'_>) -> Decision {
         charge_held(case, &mut charges, epoch, delivery);
     }
     if case.plan.promises.reports_handling && knows_starts(case.ledger) {
+        for epoch in &case.ledger.epochs {
+            charge_stuck(case, &mut charges, epoch);
+        }
         let work = Work::of(case.ledger);
         for (epoch, delivery) in manual() {
             charge_idle(case, &mut charges, &work, epoch, delivery);
@@ -129,6 +136,52 @@ fn batched(case: &Case<'_>, epoch: &Epoch, d: &Delivery) -> Option<Mark> {
         last = last.max(handled(other));
     }
     last.filter(|_| !passed_over)
+}
+
+/// Handled, and settled only when something else came to be handled, long after: a batch that waits for more.
+fn charge_stuck(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch) {
+    let of = |d: &Delivery| case.ledger.messages.get(&d.id?);
+    let handlings = epoch.deliveries.values().filter_map(of).flat_map(|m| &m.handlings);
+    let span = |h: &Handling| Some((h.start.ns, h.end?.0.ns));
+    let mut spans: Vec<(u64, u64)> = handlings.filter_map(span).collect();
+    spans.sort_unstable();
+    let bound = BATCH_AT_MOST.as_nanos() as u64;
+    let pauses: Vec<(u64, u64)> = pauses(&spans).filter(|(from, to)| to - from > bound).collect();
+    if pauses.is_empty() {
+        return;
+    }
+    for d in epoch.deliveries.values().filter(|d| !automatic(epoch, d)) {
+        let settled = d.settled.first().map(|i| epoch.settlements[*i].at_client);
+        let handled = of(d).and_then(Message::handled);
+        let (Some(arrived), Some(handled), Some(settled)) = (d.at_client, handled, settled) else {
+            continue;
+        };
+        let done = arrived.max(handled);
+        let within = |(from, to): &(u64, u64)| (done.ns.max(*from), settled.ns.min(*to));
+        let longest = pauses.iter().map(within).max_by_key(|(from, to)| to.saturating_sub(*from));
+        let Some((from, to)) = longest.filter(|(from, to)| from < to) else { continue };
+        let timed = Timed::of(case, from, to, bound);
+        if timed.kept != Kept::InTime && !disturbed(case, from, to) {
+            let words = format!(
+                "{}, done with at {}, was not settled for {:.1} ms in which nothing else on {} was handled",
+                name(d.id),
+                ms(done),
+                (to - from) as f64 / 1e6,
+                place(epoch)
+            );
+            charges.late(&timed, words, [d.at_client, Some(handled), Some(settled)]);
+        }
+    }
+}
+
+/// The stretches in which none of these runs, in order; the last has no end.
+fn pauses(spans: &[(u64, u64)]) -> impl Iterator<Item = (u64, u64)> {
+    let starts = spans.iter().map(|(start, _)| *start).skip(1).chain([u64::MAX]);
+    let ends = spans.iter().scan(0, |last, (_, end)| {
+        *last = (*end).max(*last);
+        Some(*last)
+    });
+    ends.zip(starts).filter(|(from, to)| from < to)
 }
 
 /// Whatever shows that the subject is at work: handlings and settlements.
@@ -364,6 +417,30 @@ mod tests {
         told(2001.0, false).expect(&CHECKER, Fail);
         // A later one was settled meanwhile: it waits for no batch.
         told(1999.0, true).expect(&CHECKER, Fail);
+    }
+
+    #[test]
+    fn a_batch_that_waits_for_more_is_stuck_and_one_with_a_timer_or_a_long_handler_is_not() {
+        let told = |next: f64, takes: f64, settled: f64| {
+            let mut tale = HistoryBuilder::new();
+            tale.connect(1, 10).consume(1, 1, 8).at(100.0).publish(1).deliver(1, 1, 1, 1);
+            let begun = |id| What::HandlerStarted { id, redelivered: false };
+            tale.at(101.0).what(begun(1)).what(What::HandlerEnded { id: 1, ok: true });
+            tale.at(next).publish(2).deliver(1, 1, 2, 2).at(next + 1.0).what(begun(2));
+            tale.at(next + takes).what(What::HandlerEnded { id: 2, ok: true });
+            let ack = Args::Ack { delivery_tag: 2, multiple: true };
+            tale.at(settled).passes(1, Direction::ToBroker, 1, "basic.ack", ack);
+            tale.stops(1).what(holds(Some(0)));
+            tale
+        };
+        let decision = told(10_200.0, 5.0, 10_300.0).expect(&CHECKER, Fail);
+        let said =
+            "m1, done with at 101.0 ms, was not settled for 10100.0 ms in which nothing else";
+        assert!(decision.summary.starts_with(said), "{}", decision.summary);
+        assert_eq!(decision.evidence.len(), 3, "delivered, handled, settled");
+        told(10_000.0, 5.0, 10_100.0).expect(&CHECKER, Pass);
+        told(200.0, 5.0, 10_100.0).expect(&CHECKER, Pass);
+        told(200.0, 12_000.0, 12_300.0).expect(&CHECKER, Pass);
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_0_holds_octets_back_and_lets_an_empty_stream_end() {
+    fn a_rate_of_0_holds_bytes_back_and_lets_an_empty_stream_end() {
         let mut pause = effect(Toxic::Bandwidth { rate: 0 });
         assert_eq!(pause.gate(Instant::now(), 1), Gate::Wait(None));
         assert_eq!(pause.gate(Instant::now(), 0), OPEN);

@@ -93,24 +93,24 @@ pub const TOXICS: &[ToxicKind] = toxics! {
         [int("latency", "ms"), int("jitter", "ms more or less, uniform")]
         "each chunk leaves later, in order";
     "bandwidth" Some("BandwidthToxic"), One
-        [int("rate", "KB/s, of 1000 octets; 0 is a pause without loss")]
+        [int("rate", "KB/s, of 1000 bytes; 0 is a pause without loss")]
         "a pace for each connection";
     "slow_close" Some("SlowCloseToxic"), One
         [int("delay", "ms")]
         "the end of the stream passes later";
     "timeout" Some("TimeoutToxic"), One
         [int("timeout", "ms; 0 is never")]
-        "octets vanish; after so long without any, and when it is removed, the connection is closed";
+        "bytes vanish; after so long without any, and when it is removed, the connection is closed";
     "reset_peer" Some("ResetToxic"), One
         [int("timeout", "ms")]
-        "both ends are reset so long after the first octet; idle connections too";
+        "both ends are reset so long after the first byte; idle connections too";
     "slicer" Some("SlicerToxic"), One
-        [int("average_size", "octets; 0 does not slice"), int("size_variation", "octets more or less"),
+        [int("average_size", "bytes; 0 does not slice"), int("size_variation", "bytes more or less"),
          int("delay", "microseconds after each")]
         "small writes";
     "limit_data" Some("LimitDataToxic"), One
-        [int("bytes", "octets, counted for each connection from when it was added")]
-        "the connection is closed after so many octets";
+        [int("bytes", "bytes, counted for each connection from when it was added")]
+        "the connection is closed after so many bytes";
     "noop" Some("NoopToxic"), One
         []
         "nothing";
@@ -147,11 +147,11 @@ pub const TOXICS: &[ToxicKind] = toxics! {
          Attribute { name: "nth", form: Form::Integer(1), meaning: "which of them, counted from 1" },
          Attribute { name: "edge", form: Form::Word(&["before", "inside", "after"]),
             meaning: "where in it, for hold and cut" },
-         int("octets", "for inside: after how many octets of it, its header's 7 included"),
+         int("octets", "for inside: after how many bytes of it, its header's 7 included"),
          int("delay", "for hold: ms"),
-         int("byte", "for corrupt: which octet, from 0, its header included"),
+         int("byte", "for corrupt: which byte, from 0, its header included"),
          Attribute { name: "xor", form: Form::Integer(1), meaning: "for corrupt: 1 to 255" },
-         int("keep", "for truncate: octets that pass, its header included"),
+         int("keep", "for truncate: bytes that pass, its header included"),
          HOW, SIDE]
         "one AMQP frame, by name and count; with a count, so many from the nth on";
 };

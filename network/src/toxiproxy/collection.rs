@@ -84,7 +84,7 @@ impl Collection {
         Answer::typed(metrics::TYPE, self.metrics.render(&totals))
     }
 
-    /// Makes a proxy, with its toxics: the first octet is subject to them.
+    /// Makes a proxy, with its toxics: the first byte is subject to them.
     pub(super) async fn create(&self, body: &[u8]) -> Result<String, Refusal> {
         let json = json::first(body).map_err(|why| Refusal::bad_body(&why))?;
         let asked = Asked::read(&json, "Proxy", "")?;

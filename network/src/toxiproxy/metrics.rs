@@ -1,4 +1,4 @@
-//! `/metrics`: octets of each proxy, and this process, in Prometheus' text format.
+//! `/metrics`: bytes of each proxy, and this process, in Prometheus' text format.
 
 use std::{
     collections::BTreeMap,

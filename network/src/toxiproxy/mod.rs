@@ -8,7 +8,7 @@
 //! ([`mod@collection`]), and what is counted ([`mod@metrics`]).
 //!
 //! Each proxy is a [`Link`](crate::Link), each toxic a [`Fault`](crate::Fault) on it. Where Toxiproxy
-//! crashes, hangs or loses octets, this does not: `docs/toxiproxy.md` has the table of differences.
+//! crashes, hangs or loses bytes, this does not: `docs/toxiproxy.md` has the table of differences.
 
 mod server;
 
@@ -57,7 +57,7 @@ pub const VERSION: &str = "2.12.0";
 pub struct Options {
     /// The root of all chance: toxicity, jitter, sizes.
     pub seed: Seed,
-    /// Whether `/metrics` has the octets of each proxy.
+    /// Whether `/metrics` has the bytes of each proxy.
     pub proxy_metrics: bool,
     /// Whether `/metrics` has this process.
     pub runtime_metrics: bool,

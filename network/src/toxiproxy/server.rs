@@ -33,7 +33,7 @@ use super::{
     route,
 };
 
-/// Of a request's body, in octets.
+/// Of a request's body, in bytes.
 const LARGEST: usize = 64 << 20;
 /// How long a connection may be idle, or take over the head of a request.
 const IDLE: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdin};
 use tokio_util::sync::CancellationToken;
 
-use super::{Apart, PlannedRun, Played, RunOutcome};
+use super::{IsolatedProcess, PlannedRun, Played, RunOutcome};
 use crate::broker::{BrokerSpec, Mark, RunId, make_root, remove_root_if_empty};
 
 /// One that is told to halt removes what it made within this, or is killed.
@@ -21,10 +21,10 @@ const HALTS: Duration = Duration::from_secs(15);
 pub(super) async fn play(
     planned: &PlannedRun,
     broker: &BrokerSpec,
-    make: Apart,
+    make: IsolatedProcess,
     (run, halt): (&RunId, &CancellationToken),
 ) -> RunOutcome {
-    let broken = |why: String| RunOutcome::Broken(format!("played in a process apart: {why}"));
+    let broken = |why: String| RunOutcome::Broken(format!("played in a process of its own: {why}"));
     let (dir, _kept) = match dir(planned, run) {
         Ok(dir) => dir,
         Err(e) => return broken(format!("no directory for it: {e}")),
