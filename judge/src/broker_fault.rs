@@ -8,7 +8,7 @@ use gauntlet_amqp::codec::MethodId;
 use gauntlet_faults::duration;
 use serde::{Deserialize, Serialize};
 
-/// One thing that happens to a broker. How long it lasts is said by whoever asks for it.
+/// One thing that happens to a broker. The step of a scenario says how long it lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BrokerFault {

@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use gauntlet_network::{CloseKind, Direction, Fault};
-
 use gauntlet_judge::scenario::{Step, Trigger};
+use gauntlet_network::{CloseKind, Direction, Fault};
 
 /// A direction of Toxiproxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +137,9 @@ fn millis(duration: Duration) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use gauntlet_judge::scenario;
+
+    use super::*;
 
     fn step(words: &str) -> Option<Vec<Toxic>> {
         let text = format!("# A tale.\ntitle = \"t\"\ndecides = []\n[[step]]\n{words}\n");

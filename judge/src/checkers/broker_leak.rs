@@ -3,6 +3,9 @@
 //! Compares what the broker says it holds with steady state, and what the link sees the subject
 //! hold open. A connection the subject let go of and the broker does not yet know to be dead is the
 //! network's doing, and no leak. Fewer than before is a consumer or a channel that did not come back.
+//!
+//! What the wire shows before the faults belongs to steady state, whenever the broker was asked. A connection or channel that
+//! publishes may be opened when it is first needed, one for each worker ([`mod@used`]).
 
 #[cfg(test)]
 mod tests;
@@ -64,15 +67,12 @@ impl Held {
         }
     }
 
-    /// As many more connections and channels as were opened to publish since: what is opened when it is first needed is no
-    /// leak, unless there is more than one for each worker.
+    /// The same, and what was opened since to publish.
     fn and_publishers(&self, case: &Case<'_>, before: Mark, now: Mark) -> Held {
-        let (then, now) = (Used::at(case, before), Used::at(case, now));
-        let each = u32::from(case.plan.scenario.subject.workers.max(1));
-        let new = |now: u32, then: u32| now.saturating_sub(then).min(each);
+        let (connections, channels) = Used::at(case, now).publishers_since(case, before);
         Held {
-            connections: self.connections + new(now.publishers, then.publishers),
-            channels: self.channels + new(now.publishing, then.publishing),
+            connections: self.connections + connections,
+            channels: self.channels + channels,
             ..*self
         }
     }
@@ -91,9 +91,9 @@ fn decide(case: &Case<'_>) -> Decision {
     if let Some(base) = find(Moment::Steady) {
         let before = begun.unwrap_or(base.at);
         judged.extend(later.iter().map(|h| compare(case, base, before, h)));
-        judged.extend(wire(case, before, &later));
+        judged.extend(wire(case, before, open(case, before).len().max(1), &later));
     } else if let Some(begun) = begun {
-        judged.extend(wire(case, begun, &later));
+        judged.extend(wire(case, begun, open(case, begun).len(), &later));
     }
     judged.extend(find(Moment::After).map(|h| after(case, h)));
     if let Some(fail) = judged.iter().position(|d| d.outcome == Outcome::Fail) {
@@ -195,11 +195,9 @@ fn after(case: &Case<'_>, held: &Held) -> Decision {
     }
 }
 
-/// More connections held open by the subject than before the faults, seen at its end of the wire. Where there was none
-/// before, it is not known how many it takes: then those count that it never came to use.
-fn wire(case: &Case<'_>, before: Mark, later: &[&Held]) -> Vec<Decision> {
-    let base = open(case, before).len();
-    let then = Used::at(case, before);
+/// More connections held open by the subject than the `base` there was before the faults, seen at its end of the wire. Where
+/// there was none, it is not known how many it takes: then those count that it never came to use.
+fn wire(case: &Case<'_>, before: Mark, base: usize, later: &[&Held]) -> Vec<Decision> {
     let moments = later.iter().map(|h| h.at).chain(case.ledger.stop_requested);
     let judge = |at: Mark| {
         let open = open(case, at);
@@ -207,8 +205,7 @@ fn wire(case: &Case<'_>, before: Mark, later: &[&Held]) -> Vec<Decision> {
         let newest = open.iter().filter(|(c, _)| usable(c, at)).map(|(_, m)| *m).max()?;
         let counts = |c: &Connection, m: Mark| m <= newest && (base > 0 || !usable(c, at));
         let held: Vec<Mark> = open.iter().filter(|(c, m)| counts(c, *m)).map(|(_, m)| *m).collect();
-        let publishers = Used::at(case, at).publishers.saturating_sub(then.publishers);
-        let publishers = publishers.min(u32::from(case.plan.scenario.subject.workers.max(1)));
+        let (publishers, _) = Used::at(case, at).publishers_since(case, before);
         let surplus = held.len().saturating_sub(base + publishers as usize);
         if surplus == 0 {
             return None;

@@ -254,18 +254,18 @@ impl Stop<'_> {
         closed
     }
 
-    /// Whether a connection consumes nothing any more, and the broker has read how everything on it was settled: to leave it
-    /// then loses nothing.
+    /// Whether a connection that consumed does so no more, and the broker has read how everything on it was settled: to leave
+    /// it then loses nothing.
     fn has_nothing(&self, conn: u64) -> bool {
         let read = |epoch: &Epoch, d: &Delivery| {
             let fate = |i: &usize| epoch.settlements[*i].fate == Fate::Received;
             automatic(epoch, d) || d.settled.first().is_some_and(fate)
         };
-        let mut epochs = self.case.ledger.epochs.iter().filter(|e| e.conn == conn);
-        epochs.all(|e| {
-            e.consumers.iter().all(|c| c.cancelled.is_some())
-                && e.deliveries.values().all(|d| read(e, d))
-        })
+        let epochs = || self.case.ledger.epochs.iter().filter(|e| e.conn == conn);
+        let consumers = || epochs().flat_map(|e| &e.consumers);
+        consumers().next().is_some()
+            && consumers().all(|c| c.cancelled.is_some())
+            && epochs().all(|e| e.deliveries.values().all(|d| read(e, d)))
     }
 
     /// It ends in time. How long it took, in words; `None` when the history does not say.

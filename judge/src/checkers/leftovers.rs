@@ -44,8 +44,8 @@ fn decide(case: &Case<'_>) -> Decision {
         return Decision::not_applicable("nothing was delivered that the subject had to settle");
     }
     let mut charges = Violations::default();
-    for (epoch, delivery) in manual().filter(|(e, d)| e.is_open(d)) {
-        charge_held(case, &mut charges, epoch, delivery);
+    for epoch in &case.ledger.epochs {
+        charge_held(case, &mut charges, epoch);
     }
     if case.plan.promises.reports_handling && knows_starts(case.ledger) {
         for epoch in &case.ledger.epochs {
@@ -102,40 +102,41 @@ fn knows_starts(ledger: &Ledger) -> bool {
     })
 }
 
-/// Handled, and kept unsettled on an open channel all the same.
-fn charge_held(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch, d: &Delivery) {
-    let handled = d.id.and_then(|id| case.ledger.messages.get(&id)?.handled());
-    let (Some(arrived), Some(handled)) = (d.at_client, handled) else { return };
-    let done = arrived.max(handled).max(batched(case, epoch, d).unwrap_or(handled));
+/// Handled, and kept unsettled on an open channel all the same. What may wait for the ack of its batch is held from the last
+/// handling on that belongs to it: of what was delivered after it, where none of that is settled.
+fn charge_held(case: &Case<'_>, charges: &mut Violations, epoch: &Epoch) {
     let ends = [epoch.client_over, case.ledger.subject_ended].into_iter().flatten().map(|m| m.ns);
     let until = ends.min().unwrap_or_else(|| last_ns(case));
     let bound = HELD_AT_MOST.as_nanos() as u64;
-    let timed = Timed::of(case, done.ns, until, bound);
-    if timed.kept != Kept::InTime && !disturbed(case, done.ns, done.ns + bound) {
-        let words = format!(
-            "{}, done with at {}, was never settled{}, though {} stayed open for {:.1} ms more",
-            name(d.id),
-            ms(done),
-            if d.settled.is_empty() { "" } else { " but in a transaction without a commit" },
-            place(epoch),
-            (until - done.ns) as f64 / 1e6
-        );
-        charges.late(&timed, words, [d.at_client, Some(handled), epoch.client_over]);
+    let mut held = Vec::new();
+    let (mut batch, mut passed_over) = (None, false);
+    // Tags are in the order of their arrival.
+    for d in epoch.deliveries.values().rev() {
+        let Some(arrived) = d.at_client.filter(|_| !automatic(epoch, d)) else { continue };
+        let handled = d.id.and_then(|id| case.ledger.messages.get(&id)?.handled());
+        if !epoch.is_open(d) {
+            passed_over = true;
+        } else if let Some(handled) = handled {
+            let done = arrived.max(handled);
+            held.push((d, handled, done, batch.filter(|_| !passed_over).max(Some(done))));
+        }
+        batch = batch.max(handled);
     }
-}
-
-/// The last handling of what was delivered on the channel, where nothing delivered later than this was settled there since:
-/// it may wait for the ack of its batch.
-fn batched(case: &Case<'_>, epoch: &Epoch, d: &Delivery) -> Option<Mark> {
-    let arrived = d.at_client?;
-    let later = epoch.deliveries.values().filter(|other| other.at_client > Some(arrived));
-    let handled = |other: &Delivery| case.ledger.messages.get(&other.id?)?.handled();
-    let (mut last, mut passed_over) = (None, false);
-    for other in later {
-        passed_over |= !epoch.is_open(other);
-        last = last.max(handled(other));
+    for (d, handled, done, since) in held.into_iter().rev() {
+        let from = since.unwrap_or(done).ns;
+        let timed = Timed::of(case, from, until, bound);
+        if timed.kept != Kept::InTime && !disturbed(case, from, from + bound) {
+            let words = format!(
+                "{}, done with at {}, was never settled{}, though {} stayed open for {:.1} ms more",
+                name(d.id),
+                ms(done),
+                if d.settled.is_empty() { "" } else { " but in a transaction without a commit" },
+                place(epoch),
+                (until - done.ns) as f64 / 1e6
+            );
+            charges.late(&timed, words, [d.at_client, Some(handled), epoch.client_over]);
+        }
     }
-    last.filter(|_| !passed_over)
 }
 
 /// Handled, and settled only when something else came to be handled, long after: a batch that waits for more.

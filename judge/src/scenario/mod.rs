@@ -8,8 +8,7 @@ mod words;
 
 use std::time::Duration;
 
-use gauntlet_faults::duration;
-use gauntlet_faults::{Direction, Edge, Fault};
+use gauntlet_faults::{Direction, Edge, Fault, duration};
 use serde::{Deserialize, Serialize};
 
 use crate::broker_fault::BrokerKind;

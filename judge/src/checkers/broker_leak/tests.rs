@@ -135,15 +135,18 @@ fn publisher(tale: &mut HistoryBuilder, conn: u64) {
 
 #[test]
 fn a_publisher_opened_when_it_is_first_needed_is_no_leak_and_one_more_than_workers_is() {
-    for (publishers, expect) in [(2, Pass), (3, Fail)] {
+    for (before, since, expect) in
+        [(0, 2, Pass), (0, 3, Fail), (1, 1, Pass), (1, 2, Fail), (2, 1, Fail), (3, 0, Pass)]
+    {
         let mut tale = HistoryBuilder::new();
         tale.scenario.subject.workers = 2;
         tale.connect(1, 10).consume(1, 1, 8);
-        holds(&mut tale, Moment::Steady, (1, 1, 1));
+        (2..2 + before).for_each(|conn| publisher(&mut tale, conn.into()));
+        holds(&mut tale, Moment::Steady, (1 + before, 1 + before, 1));
         tale.phase(Phase::Faults).at(100.0);
-        (2..2 + publishers).for_each(|conn| publisher(&mut tale, conn.into()));
+        let all = 1 + before + since;
+        (2 + before..=all).for_each(|conn| publisher(&mut tale, conn.into()));
         tale.at(5000.0);
-        let all = 1 + publishers;
         holds(&mut tale, Moment::Drained, (all, all, 1));
         tale.what(What::StopRequested);
         (1..=all).for_each(|conn| _ = tale.close(conn.into()));
@@ -154,8 +157,9 @@ fn a_publisher_opened_when_it_is_first_needed_is_no_leak_and_one_more_than_worke
     let mut tale = HistoryBuilder::new();
     tale.connect(1, 10).consume(1, 1, 8);
     holds(&mut tale, Moment::Steady, (1, 1, 1));
-    tale.phase(Phase::Faults).at(100.0).connect(2, 10).at(5000.0);
-    holds(&mut tale, Moment::Drained, (2, 1, 1));
+    tale.phase(Phase::Faults).at(100.0).connect(2, 10);
+    tale.passes(2, Direction::ToBroker, 1, "channel.open", Args::None).at(5000.0);
+    holds(&mut tale, Moment::Drained, (2, 2, 1));
     tale.stops(1);
     tale.expect(&CHECKER, Fail);
 }
@@ -172,6 +176,18 @@ fn what_was_set_up_after_the_broker_was_asked_and_before_the_faults_belongs_to_s
         holds(&mut tale, Moment::After, (0, 0, 0));
         tale.expect(&CHECKER, expect);
     }
+}
+
+#[test]
+fn a_steady_state_is_one_connection_even_where_none_was_open_as_the_faults_began() {
+    let mut tale = HistoryBuilder::new();
+    tale.connect(1, 10).consume(1, 1, 8);
+    holds(&mut tale, Moment::Steady, (1, 1, 1));
+    tale.rst(1).phase(Phase::Faults).at(100.0).connect(2, 10).consume(2, 1, 8).connect(3, 10);
+    tale.at(5000.0);
+    holds(&mut tale, Moment::Drained, (1, 1, 1));
+    tale.what(What::StopRequested).close(2).close(3);
+    tale.expect(&CHECKER, Fail);
 }
 
 #[test]

@@ -11,38 +11,48 @@ pub(super) struct Used {
     pub channels: u32,
     pub consumers: u32,
     /// Connections that have published, and on which nothing consumes.
-    pub publishers: u32,
+    publishers: u32,
     /// Such channels.
-    pub publishing: u32,
+    publishing: u32,
 }
 
 impl Used {
     pub fn at(case: &Case<'_>, at: Mark) -> Used {
-        let there =
-            |e: &&(usize, &Epoch)| e.1.opened <= at && e.1.client_over.is_none_or(|over| over > at);
-        let all = case.ledger.epochs.iter().enumerate();
-        let epochs: Vec<(usize, &Epoch)> = all.filter(|e| there(&e)).collect();
-        let since = |c: &&Consumer| c.ok.is_some_and(|ok| ok <= at);
-        let consumes = |c: &&Consumer| since(c) && c.cancelled.is_none_or(|(_, over)| over > at);
-        let of_queue = |c: &&Consumer| consumes(c) && c.under_test;
-        let publishes = |(i, e): &&(usize, &Epoch)| {
-            let sent = case.ledger.copies.iter().any(|c| c.epoch == *i && c.sent <= at);
-            sent && !e.consumers.iter().any(|c| consumes(&c))
+        let copies = case.ledger.copies.iter().filter(|c| c.sent <= at);
+        let published: BTreeSet<usize> = copies.map(|c| c.epoch).collect();
+        let consumes = |c: &&Consumer| {
+            c.ok.is_some_and(|ok| ok <= at) && c.cancelled.is_none_or(|(_, over)| over > at)
         };
-        let on = |epochs: Vec<&(usize, &Epoch)>| {
-            epochs.into_iter().map(|(_, e)| e.conn).collect::<BTreeSet<u64>>()
-        };
-        let publishing: Vec<_> = epochs.iter().filter(publishes).collect();
-        let others = on(epochs.iter().filter(|e| !publishes(e)).collect());
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Used {
-            connections: count(open(case, at).iter().filter(|(c, _)| usable(c, at)).count()),
-            channels: count(epochs.len()),
-            consumers: count(
-                epochs.iter().flat_map(|(_, e)| &e.consumers).filter(of_queue).count(),
-            ),
-            publishing: count(publishing.len()),
-            publishers: count(on(publishing).difference(&others).count()),
+        let (mut channels, mut consumers, mut publishing) = (0, 0, 0);
+        let (mut publishers, mut others) = (BTreeSet::new(), BTreeSet::new());
+        let there = |e: &Epoch| e.opened <= at && e.client_over.is_none_or(|over| over > at);
+        for (index, epoch) in case.ledger.epochs.iter().enumerate().filter(|(_, e)| there(e)) {
+            let consuming: Vec<&Consumer> = epoch.consumers.iter().filter(consumes).collect();
+            channels += 1;
+            consumers += consuming.iter().filter(|c| c.under_test).count() as u32;
+            if consuming.is_empty() && published.contains(&index) {
+                publishing += 1;
+                publishers.insert(epoch.conn);
+            } else {
+                others.insert(epoch.conn);
+            }
         }
+        Used {
+            connections: open(case, at).iter().filter(|(c, _)| usable(c, at)).count() as u32,
+            channels,
+            consumers,
+            publishers: publishers.difference(&others).count() as u32,
+            publishing,
+        }
+    }
+
+    /// How many more connections and channels publish than did before: opened when they were first needed, as long as there
+    /// is no more than one for each worker. Beyond that they count like any other.
+    pub fn publishers_since(&self, case: &Case<'_>, before: Mark) -> (u32, u32) {
+        let told = &case.plan.scenario.subject;
+        let workers = u32::from(told.workers.max(1)) * u32::from(told.copies.max(1));
+        let then = Used::at(case, before);
+        let new = |then: u32, now: u32| now.min(then.max(workers)).saturating_sub(then);
+        (new(then.publishers, self.publishers), new(then.publishing, self.publishing))
     }
 }

@@ -211,6 +211,16 @@ fn leaving_without_a_close_is_fine_once_everything_is_given_back_and_that_was_re
 }
 
 #[test]
+fn leaving_a_connection_that_never_consumed_without_a_close_fails() {
+    let mut tale = HistoryBuilder::new();
+    tale.connect(1, 10).consume(1, 1, 8).served(1, 1, 1, 0).connect(2, 10);
+    tale.at(100.0).what(What::StopRequested);
+    cancel(&mut tale).close(1);
+    tale.what(What::Ended { conn: 2, end: End::Client, how: Ending::Fin });
+    tale.what(What::SubjectEnded { how: SubjectEnd::Clean }).expect(&CHECKER, Fail);
+}
+
+#[test]
 fn torn_down_or_never_ended() {
     let mut tale = asked();
     finish(cancel(&mut tale))

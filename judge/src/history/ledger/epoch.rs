@@ -336,7 +336,7 @@ impl Epoch {
             _ if is_poll_s_answer(&frame.name) => self.answered.1 += 1,
             _ => {}
         }
-        (&*frame.name == "basic.recover-ok").then(|| self.recovered())?
+        if &*frame.name == "basic.recover-ok" { self.recovered() } else { None }
     }
 
     /// The broker put back all that it had delivered on the channel before this answer, whether or not the subject had it

@@ -269,6 +269,13 @@ fn credit_proves_nothing_where_it_does_not_bind() {
 }
 
 #[test]
+fn a_delivery_proves_no_ack_that_came_after_it() {
+    // The broker sends one more than its limit allows.
+    let wire = Wire::consuming(2).delivered(1, 1).delivered(2, 2).delivered(3, 3).ack(1);
+    assert_eq!(wire.fates(), [Fate::Unknown]);
+}
+
+#[test]
 fn after_an_ack_of_nothing_or_a_second_one_credit_proves_nothing() {
     let wire = || Wire::consuming(2).delivered(1, 1);
     let received = wire().delivered(2, 2).ack(1).delivered(3, 3);
